@@ -1,0 +1,1 @@
+//! The famfs metadata log.
