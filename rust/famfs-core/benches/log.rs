@@ -1,0 +1,97 @@
+//! The log's hot paths side by side with their physical limit: one CRC pass over the same bytes.
+//! Prints the ratios that docs/performance.md names.
+#![allow(clippy::print_stdout, reason = "a benchmark reports")]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use common::{MIB, check, image, replay};
+use criterion::{Criterion, criterion_group, criterion_main};
+use famfs_core::append;
+use famfs_core::entry::{Entry, FileEntry, Owner};
+use famfs_core::media::LOG_OFFSET;
+use famfs_core::path::RelPath;
+use famfs_core::replay::Replay;
+use famfs_core::space::Layout;
+use famfs_core::units::ByteLen;
+
+/// The fastest of many turns, the two taken in turn, so that both see the same machine.
+fn side_by_side(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> (Duration, Duration) {
+    let once = |work: &mut dyn FnMut()| {
+        let start = Instant::now();
+        work();
+        start.elapsed()
+    };
+    (0..200).fold((Duration::MAX, Duration::MAX), |best, _| {
+        (best.0.min(once(&mut ours)), best.1.min(once(&mut theirs)))
+    })
+}
+
+fn full_log(c: &mut Criterion) {
+    let image = image("vfull");
+    let log = &image[usize::try_from(LOG_OFFSET).expect("small")..];
+    let judge = || check(black_box(&image), 137_438_953_472);
+    c.bench_function("judge and replay a full 8 MiB log", |b| b.iter(judge));
+    c.bench_function("crc32 of 8 MiB", |b| {
+        b.iter(|| crc32fast::hash(black_box(log)));
+    });
+    let (ours, crc) = side_by_side(
+        || drop(black_box(judge())),
+        || {
+            black_box(crc32fast::hash(black_box(log)));
+        },
+    );
+    let ratio = ours.as_secs_f64() / crc.as_secs_f64();
+    println!(
+        "ratio: full log judged and replayed / one crc32 pass = {ratio:.2} ({ours:?}, {crc:?})"
+    );
+}
+
+fn create(replay: &mut Replay, number: usize) {
+    let size = ByteLen(1);
+    let map = replay
+        .space_mut()
+        .allocate(size, Layout::Contiguous)
+        .expect("room");
+    let entry = Entry::File(FileEntry {
+        path: RelPath::new(format!("file-{number:08}").as_bytes()).expect("valid"),
+        size,
+        owner: Owner {
+            uid: 0,
+            gid: 0,
+            mode: 0o644,
+        },
+        replace: false,
+        map,
+    });
+    let batch = append::plan(replay, &[entry]).expect("room");
+    replay.judge_entries(batch.bytes());
+    replay.space_mut().hold([]);
+}
+
+fn create_first_and_last(_: &mut Criterion) {
+    const BATCH: usize = 400;
+    let empty = replay(3, 64 << 30);
+    let mut nearly_full = empty.clone();
+    (0..15_420 - BATCH).for_each(|n| create(&mut nearly_full, n));
+    let run = |from: &Replay, first: usize| {
+        let mut best = Duration::MAX;
+        for _ in 0..30 {
+            let mut replay = from.clone();
+            let start = Instant::now();
+            (first..first + BATCH).for_each(|n| create(&mut replay, n));
+            best = best.min(start.elapsed());
+        }
+        best / u32::try_from(BATCH).expect("small")
+    };
+    let (first, last) = (run(&empty, 0), run(&nearly_full, 15_420 - BATCH));
+    let ratio = last.as_secs_f64() / first.as_secs_f64();
+    println!("ratio: create file number 15,000 / file number 1 = {ratio:.2} ({last:?}, {first:?})");
+    assert!(nearly_full.usage().capacity == 65_536 * MIB);
+}
+
+criterion_group!(log, full_log, create_first_and_last);
+criterion_main!(log);
