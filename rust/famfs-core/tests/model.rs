@@ -1,6 +1,6 @@
 //! Properties: any sequence of changes equals a simple model of a file system, and no bytes
 //! whatever make a check panic.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::single_match_else, reason = "a test may")]
 
 mod common;
 
