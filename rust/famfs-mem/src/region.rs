@@ -1,0 +1,288 @@
+//! A volume's memory, mapped once per process.
+//!
+//! Owns the mapping, the descriptor for further mappings of the same memory, and who may map what.
+//! It must not know what the bytes mean.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use thiserror::Error;
+
+use crate::{
+    guard,
+    mapping::Mapping,
+    memory::{Fault, Memory, RegionOff},
+    registry::regions,
+    source::{Access, Identity, Kind, Source},
+};
+
+/// Why memory cannot be mapped, or a mapping not be changed, as asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// A mapping of a block device does not reach the device.
+    #[error(
+        "cannot map {}: a plain mapping of a block device is page cache, not device memory; \
+         use the device in devdax mode, or the kernel module", path.display()
+    )]
+    BlockDevice {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// There is nothing to map.
+    #[error("cannot map {}: it is empty", path.display())]
+    Empty {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {action} {len} bytes of {}: {source}", path.display())]
+    System {
+        /// The path of the source.
+        path: PathBuf,
+        /// What was asked for.
+        action: &'static str,
+        /// How much of it.
+        len: u64,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The range does not lie in the region.
+    #[error(transparent)]
+    Range(#[from] Fault),
+    /// A piece of a view cannot be mapped on its own.
+    #[error(
+        "piece {index} ({len} bytes at {at}) cannot be mapped after the others: where pieces do \
+         not follow each other on the device, each begins and ends at a multiple of {align}"
+    )]
+    MisalignedPiece {
+        /// Which piece.
+        index: usize,
+        /// Where it begins.
+        at: RegionOff,
+        /// How long it is.
+        len: u64,
+        /// What it must be a multiple of.
+        align: u64,
+    },
+    /// The pieces are shorter than the view that is to be made of them.
+    #[error("pieces hold {found} bytes, expected at least {expected}")]
+    TooShort {
+        /// The length of the view.
+        expected: u64,
+        /// The length of all pieces.
+        found: u64,
+    },
+    /// The kernel limits how many mappings a process may have.
+    #[error(
+        "view needs {needed} kernel mappings, views of this process already use {used}, and \
+         vm.max_map_count is {limit}: make files of fewer, larger chunks, drop views, or raise \
+         vm.max_map_count"
+    )]
+    TooManyMappings {
+        /// How many more are needed.
+        needed: u64,
+        /// How many are used for views.
+        used: u64,
+        /// The limit of the kernel.
+        limit: u64,
+    },
+}
+
+/// A volume's memory in this process.
+#[derive(Debug)]
+pub struct Region {
+    mapping: Mapping,
+    file: File,
+    path: PathBuf,
+    identity: Identity,
+    kind: Kind,
+    align: u64,
+}
+
+impl Region {
+    /// The region of a source: mapped at the first call, shared from then on.
+    ///
+    /// One that is read-only, or shorter than the source is now, is replaced when a source asks for
+    /// more; whoever has the old one keeps it.
+    ///
+    /// # Errors
+    /// [`MapError::BlockDevice`] for a block device.
+    pub fn map(source: &Source) -> Result<Arc<Self>, MapError> {
+        let path = || source.path().to_owned();
+        if source.kind() == Kind::Block {
+            return Err(MapError::BlockDevice { path: path() });
+        }
+        if source.size() == 0 {
+            return Err(MapError::Empty { path: path() });
+        }
+        let system = |action| {
+            move |error| MapError::System {
+                path: source.path().to_owned(),
+                action,
+                len: source.size(),
+                source: error,
+            }
+        };
+        let mut regions = regions();
+        let existing = regions.get(&source.identity());
+        if let Some(region) = existing
+            && region.mapping.len() >= source.size()
+            && (source.access() == Access::ReadOnly || region.mapping.is_writable())
+        {
+            guard::arm().map_err(system("guard"))?;
+            return Ok(Arc::clone(region));
+        }
+        // Longer, but not writable, must not lose the permission that others count on.
+        let kept = existing.filter(|region| region.mapping.is_writable());
+        let writable = source.access() == Access::ReadWrite || kept.is_some();
+        let file = match kept {
+            Some(region) if source.access() == Access::ReadOnly => &region.file,
+            _ => source.file(),
+        };
+        let file = another(file, writable).map_err(system("open again"))?;
+        let mapping = Mapping::new(&file, 0, source.size(), source.align(), writable)
+            .map_err(system("map"))?;
+        let region = Arc::new(Self {
+            mapping,
+            file,
+            path: path(),
+            identity: source.identity(),
+            kind: source.kind(),
+            align: source.align(),
+        });
+        regions.insert(source.identity(), Arc::clone(&region));
+        Ok(region)
+    }
+
+    /// Lets go of a volume's region: the next [`map`](Region::map) makes a new one.
+    ///
+    /// It stays mapped for as long as somebody, or a view, holds it.
+    pub fn forget(identity: &Identity) {
+        let forgotten = regions().remove(identity);
+        // Unmapping may take long: not under the lock.
+        drop(forgotten);
+    }
+
+    /// The path of the source it was mapped from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which file or device it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// What the source is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What offsets and lengths of mappings are multiples of.
+    #[must_use]
+    pub fn align(&self) -> u64 {
+        self.align
+    }
+
+    /// Whether stores are allowed.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.mapping.is_writable()
+    }
+
+    /// Where it begins in this process's addresses, to compare with others; not to be read through.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.mapping.base().addr()
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn system(&self, action: &'static str, len: u64, source: io::Error) -> MapError {
+        MapError::System {
+            path: self.path.clone(),
+            action,
+            len,
+            source,
+        }
+    }
+}
+
+/// Another descriptor for an open file, which does not share its locks where that can be had.
+///
+/// A lock belongs to the open file description: with a mere duplicate, the region would keep what
+/// the source's owner locked and believes to have let go by closing it.
+fn another(file: &File, writable: bool) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // Without /proc, or without permission to open what somebody handed us, a duplicate must do.
+    OpenOptions::new()
+        .read(true)
+        .write(writable)
+        .open(path)
+        .or_else(|_| file.try_clone())
+}
+
+impl Memory for Region {
+    fn len(&self) -> u64 {
+        self.mapping.len()
+    }
+
+    fn load(&self, at: RegionOff, into: &mut [u8]) -> Result<(), Fault> {
+        self.mapping.load(at, into)
+    }
+
+    fn load_pair(&self, at: RegionOff) -> Result<[u64; 2], Fault> {
+        self.mapping.load_pair(at)
+    }
+
+    fn store(&self, at: RegionOff, bytes: &[u8]) -> Result<(), Fault> {
+        self.mapping.store(at, bytes)
+    }
+
+    fn store_pair(&self, at: RegionOff, pair: [u64; 2]) -> Result<(), Fault> {
+        self.mapping.store_pair(at, pair)
+    }
+
+    fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault> {
+        self.mapping.stream(at, bytes, threads)
+    }
+
+    fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault> {
+        self.mapping.zero(at, len, threads)
+    }
+
+    fn write_back(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
+        self.mapping.write_back(at, len)
+    }
+
+    fn invalidate(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
+        self.mapping.invalidate(at, len)
+    }
+
+    fn fence_stores(&self) {
+        self.mapping.fence_stores();
+    }
+
+    fn fence_invalidate(&self) {
+        self.mapping.fence_invalidate();
+    }
+
+    fn pair_is_atomic(&self) -> bool {
+        self.mapping.pair_is_atomic()
+    }
+}

@@ -1,0 +1,56 @@
+//! Helpers for the tests of this crate.
+
+use std::{fs::File, os::unix::fs::FileExt};
+
+use crate::{address::Space, guard};
+
+/// A temporary file of this length with a pattern in it, and the pattern.
+pub(crate) fn patterned(len: usize) -> (tempfile::NamedTempFile, Vec<u8>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let bytes = pattern(len, 1);
+    file.as_file().write_all_at(&bytes, 0).unwrap();
+    (file, bytes)
+}
+
+/// Bytes that differ with their place, and with the seed.
+pub(crate) fn pattern(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    (0..len)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56).to_le_bytes()[0]
+        })
+        .collect()
+}
+
+/// Two mapped pages, the second of which has lost its memory.
+pub(crate) struct LostPage {
+    space: Space,
+    page: usize,
+    _file: File,
+}
+
+impl LostPage {
+    pub(crate) fn new() -> Self {
+        guard::arm().unwrap();
+        let page = usize::try_from(guard::page_size()).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(2 * page as u64).unwrap();
+        let space = Space::reserve(2 * page, page).unwrap();
+        // SAFETY: the space was just reserved and nothing points into it.
+        unsafe { space.place(0, &file, 0, 2 * page, true) }.unwrap();
+        file.set_len(page as u64).unwrap();
+        Self {
+            space,
+            page,
+            _file: file,
+        }
+    }
+
+    /// The first address without memory.
+    pub(crate) fn boundary(&self) -> *mut u8 {
+        self.space.base().wrapping_add(self.page)
+    }
+}
