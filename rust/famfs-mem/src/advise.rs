@@ -182,3 +182,104 @@ fn mapping_start(word: &str) -> Option<u64> {
     u64::from_str_radix(end, 16).ok()?;
     u64::from_str_radix(start, 16).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Access, Source, testing::shm_dir};
+
+    const LEN: u64 = 8 << 20;
+
+    #[test]
+    fn populated_pages_are_there_and_hold_what_they_held() {
+        let dir = shm_dir();
+        let source = Source::create_file(dir.path().join("volume"), LEN, false).unwrap();
+        let region = Region::map(&source).unwrap();
+        region.store(RegionOff(5000), b"kept").unwrap();
+        for how in [Populate::Read, Populate::Write] {
+            region.populate(RegionOff(1)..RegionOff(LEN), how).unwrap();
+            region.populate(RegionOff(7)..RegionOff(7), how).unwrap();
+            assert!(
+                region
+                    .populate(RegionOff(1)..RegionOff(LEN + 1), how)
+                    .is_err()
+            );
+            let backwards = RegionOff(2)..RegionOff(1);
+            assert!(region.populate(backwards, how).is_err());
+        }
+        let mut bytes = [0; 4];
+        region.load(RegionOff(5000), &mut bytes).unwrap();
+        assert_eq!(&bytes, b"kept");
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn a_read_only_region_is_not_populated_for_writing() {
+        let dir = shm_dir();
+        let path = dir.path().join("volume");
+        drop(Source::create_file(&path, LEN, false).unwrap());
+        let source = Source::open(&path, Access::ReadOnly).unwrap();
+        let region = Region::map(&source).unwrap();
+        let error = region
+            .populate(RegionOff(0)..RegionOff(1), Populate::Write)
+            .unwrap_err();
+        assert!(matches!(error, MapError::Range(Fault::ReadOnly)));
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn a_collapse_says_what_came_of_it() {
+        let dir = shm_dir();
+        let source = Source::create_file(dir.path().join("volume"), LEN, false).unwrap();
+        let region = Region::map(&source).unwrap();
+        region.store(RegionOff(5000), b"kept").unwrap();
+        let result = region.collapse(RegionOff(100)..RegionOff(LEN)).unwrap();
+        assert_eq!(result.of, 3, "the first 2 MiB are not whole");
+        assert_eq!(
+            result.huge == result.of,
+            result.error.is_none(),
+            "{result:?}"
+        );
+        let result = region.collapse(RegionOff(0)..RegionOff(LEN)).unwrap();
+        assert_eq!(result.of, 4);
+        assert_eq!(
+            result.huge == result.of,
+            result.error.is_none(),
+            "{result:?}"
+        );
+        if let Some(error) = &result.error {
+            println!("this kernel gave {} of 4 huge pages: {error}", result.huge);
+        } else {
+            region
+                .populate(RegionOff(0)..RegionOff(LEN), Populate::Read)
+                .unwrap();
+            assert_eq!(region.huge_bytes().unwrap(), LEN);
+        }
+        assert!(region.collapse(RegionOff(0)..RegionOff(LEN + 1)).is_err());
+        let mut bytes = [0; 4];
+        region.load(RegionOff(5000), &mut bytes).unwrap();
+        assert_eq!(&bytes, b"kept");
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn huge_pages_of_this_mapping_alone_are_counted() {
+        let smaps = "\
+7f0000000000-7f0000400000 rw-s 00000000 00:01 5  /dev/shm/volume
+Size:               4096 kB
+ShmemPmdMapped:     2048 kB
+FilePmdMapped:         0 kB
+VmFlags: rd wr sh mr mw me ms
+7f0000400000-7f0000800000 rw-s 00400000 00:01 5  /dev/shm/volume
+AnonHugePages:         0 kB
+FilePmdMapped:      4096 kB
+Shared_Hugetlb:       10 kB
+Private_Hugetlb:       1 kB
+7f0000800000-7f0000c00000 rw-s 00000000 00:01 6  /dev/shm/other
+ShmemPmdMapped:     2048 kB
+";
+        let range = 0x7f00_0000_0000..0x7f00_0080_0000;
+        assert_eq!(huge_bytes(smaps, range), (2048 + 4096 + 11) * 1024);
+        assert_eq!(huge_bytes(smaps, 0..1), 0);
+    }
+}

@@ -165,14 +165,11 @@ unsafe fn unfenced_piece(to: *mut u8, what: Fill<'_>) -> Result<(), Stopped> {
     let before = (to.addr().wrapping_neg() % BLOCK).min(len);
     let blocks = (len - before) / BLOCK;
     let after = len - before - blocks * BLOCK;
-    for (from, len) in [(0, before), (len - after, after)] {
-        if len > 0 {
-            // SAFETY: an edge lies in the range that the caller promised.
-            unsafe { edge(to.add(from), what.part(from, len)) }?;
-        }
-    }
-    // SAFETY: the blocks lie in that range, and their first is aligned.
+    // In the order of addresses, so that an error names the first byte that is lost.
+    // SAFETY: the edges and the blocks between them lie in the range that the caller promised, and
+    // the first block is aligned.
     unsafe {
+        edge(to, what.part(0, before))?;
         let middle = to.add(before);
         match what {
             Fill::Bytes(bytes) => {
@@ -184,8 +181,8 @@ unsafe fn unfenced_piece(to: *mut u8, what: Fill<'_>) -> Result<(), Stopped> {
         if !arch::STREAMS_BYPASS_CACHE {
             cache::write_back(middle, blocks * BLOCK)?;
         }
+        edge(to.add(len - after), what.part(len - after, after))
     }
-    Ok(())
 }
 
 /// Writes part of a line through the cache, and the line back.
@@ -193,6 +190,9 @@ unsafe fn unfenced_piece(to: *mut u8, what: Fill<'_>) -> Result<(), Stopped> {
 /// # Safety
 /// As for [`stream`]; less than a block.
 unsafe fn edge(to: *mut u8, what: Fill<'_>) -> Result<(), Stopped> {
+    if what.len() == 0 {
+        return Ok(());
+    }
     // SAFETY: the caller's promise.
     unsafe {
         match what {

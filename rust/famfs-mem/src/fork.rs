@@ -123,3 +123,114 @@ impl Drop for Registration {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{File, TryLockError},
+        os::fd::AsRawFd,
+    };
+
+    use super::*;
+    use crate::testing::{Ended, in_child};
+
+    #[test]
+    fn a_child_is_another_generation() {
+        let mine = generation();
+        let ended = in_child(|| assert_ne!(generation(), mine));
+        assert_eq!(ended, Ended::Exited(0));
+        assert_eq!(generation(), mine);
+    }
+
+    /// Whether a lock is free again after its owner let go of it while a child lives.
+    fn lock_is_free_beside_a_child(registered: bool) -> bool {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let owner = File::open(file.path()).unwrap();
+        owner.lock().unwrap();
+        let registration = registered.then(|| close_in_child(owner.as_raw_fd()).unwrap());
+        let mut pipe = [0; 2];
+        // SAFETY: pipe fills both; the child only waits for its end to be closed and exits.
+        let child = unsafe {
+            assert_eq!(libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC), 0);
+            let child = libc::fork();
+            if child == 0 {
+                libc::alarm(30);
+                libc::close(pipe[1]);
+                libc::read(pipe[0], (&raw mut pipe).cast(), 1);
+                libc::_exit(0);
+            }
+            child
+        };
+        drop(registration);
+        drop(owner);
+        let other = File::open(file.path()).unwrap();
+        // The child was forked before fork() returned to us, its handler may still be running.
+        let mut free = false;
+        for _ in 0..1000 {
+            match other.try_lock() {
+                Ok(()) => {
+                    free = true;
+                    break;
+                }
+                Err(TryLockError::WouldBlock) if registered => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(error)) => panic!("{error}"),
+            }
+        }
+        let mut status = 0;
+        // SAFETY: closes our ends and waits for our own child.
+        unsafe {
+            libc::close(pipe[0]);
+            libc::close(pipe[1]);
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+        }
+        free
+    }
+
+    #[test]
+    fn a_child_keeps_no_lock_of_a_registered_descriptor() {
+        assert!(lock_is_free_beside_a_child(true));
+        assert!(
+            !lock_is_free_beside_a_child(false),
+            "the child keeps it otherwise"
+        );
+    }
+
+    #[test]
+    fn in_the_child_the_number_stays_taken_and_can_be_closed() {
+        let file = tempfile::tempfile().unwrap();
+        let registration = close_in_child(file.as_raw_fd()).unwrap();
+        let ended = in_child(|| {
+            // Reading from an eventfd takes 8 bytes: what was a file of none is something else.
+            assert!(file.metadata().is_ok_and(|metadata| !metadata.is_file()));
+            drop(registration);
+            drop(file);
+        });
+        assert_eq!(ended, Ended::Exited(0));
+    }
+
+    #[test]
+    fn a_registration_ends_when_it_is_dropped() {
+        let file = tempfile::tempfile().unwrap();
+        drop(close_in_child(file.as_raw_fd()).unwrap());
+        let ended = in_child(|| assert!(file.metadata().unwrap().is_file()));
+        assert_eq!(ended, Ended::Exited(0));
+    }
+
+    #[test]
+    fn a_full_table_is_an_error() {
+        // In a child, so that other tests find room.
+        let ended = in_child(|| {
+            let all: Vec<_> = (0..TO_CLOSE.len())
+                .map(|_| close_in_child(-2).unwrap())
+                .collect();
+            assert_eq!(close_in_child(0).unwrap_err(), TableFull);
+            assert!(TableFull.to_string().contains("256"));
+            drop(all);
+            drop(close_in_child(-2).unwrap());
+        });
+        assert_eq!(ended, Ended::Exited(0));
+    }
+}

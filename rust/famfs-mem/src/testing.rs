@@ -54,3 +54,46 @@ impl LostPage {
         self.space.base().wrapping_add(self.page)
     }
 }
+
+/// How a forked child ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    Exited(i32),
+    Killed(i32),
+}
+
+/// Runs something in a forked child, which is killed by SIGALRM if it takes half a minute.
+///
+/// It exits with 0, or with 101 after a panic.
+pub(crate) fn in_child(run: impl FnOnce()) -> Ended {
+    // SAFETY: the child goes on with one thread; the C library makes its allocator usable, and what
+    // else it touches is what the tests are about. It never returns from here.
+    unsafe {
+        let child = libc::fork();
+        assert!(
+            child >= 0,
+            "cannot fork: {}",
+            std::io::Error::last_os_error()
+        );
+        if child == 0 {
+            libc::alarm(30);
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+            libc::_exit(if result.is_ok() { 0 } else { 101 });
+        }
+        let mut status = 0;
+        assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+        if libc::WIFSIGNALED(status) {
+            Ended::Killed(libc::WTERMSIG(status))
+        } else {
+            Ended::Exited(libc::WEXITSTATUS(status))
+        }
+    }
+}
+
+/// A directory on tmpfs, where the tests of shared memory belong.
+pub(crate) fn shm_dir() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("famfs-mem")
+        .tempdir_in("/dev/shm")
+        .unwrap()
+}

@@ -246,3 +246,244 @@ impl fmt::Debug for View {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Source,
+        testing::{Ended, in_child, pattern, shm_dir},
+    };
+
+    /// The pieces of the tests are of this size: a multiple of every page size.
+    const CHUNK: u64 = 64 << 10;
+
+    fn volume(dir: &std::path::Path) -> (Source, Arc<Region>, Vec<u8>) {
+        let bytes = pattern(16 * CHUNK as usize, 9);
+        let source = Source::create_file(dir.join("volume"), bytes.len() as u64, false).unwrap();
+        source.write_at(0, &bytes).unwrap();
+        let region = Region::map(&source).unwrap();
+        (source, region, bytes)
+    }
+
+    fn chunks(numbers: &[u64]) -> Vec<Piece> {
+        numbers
+            .iter()
+            .map(|n| Piece {
+                at: RegionOff(n * CHUNK),
+                len: CHUNK,
+            })
+            .collect()
+    }
+
+    fn view(region: &Arc<Region>, pieces: &[Piece], len: u64) -> Result<View, MapError> {
+        // SAFETY: the tests do not write to what they view.
+        unsafe { region.view(pieces, len) }
+    }
+
+    fn expected(bytes: &[u8], pieces: &[Piece], len: u64) -> Vec<u8> {
+        let mut all = Vec::new();
+        for piece in pieces {
+            all.extend_from_slice(&bytes[piece.at.0 as usize..][..piece.len as usize]);
+        }
+        all.truncate(len as usize);
+        all
+    }
+
+    #[test]
+    fn one_piece_is_a_slice_of_the_region() {
+        let dir = shm_dir();
+        let (source, region, bytes) = volume(dir.path());
+        let piece = Piece {
+            at: RegionOff(1001),
+            len: 5000,
+        };
+        let found = view(&region, &[piece], 4000).unwrap();
+        assert!(*found == bytes[1001..5001]);
+        assert_eq!(found.address(), region.address() + 1001);
+        assert_eq!(found.pieces(), [Piece { len: 4000, ..piece }]);
+        assert!(Arc::ptr_eq(found.region(), &region));
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn pieces_that_follow_each_other_are_one() {
+        let dir = shm_dir();
+        let (source, region, bytes) = volume(dir.path());
+        let pieces = [(100, 50), (150, 0), (150, 1000), (1150, 7)].map(|(at, len)| Piece {
+            at: RegionOff(at),
+            len,
+        });
+        let found = view(&region, &pieces, 1055).unwrap();
+        assert_eq!(found.address(), region.address() + 100);
+        assert!(*found == bytes[100..1155]);
+        assert_eq!(
+            found.pieces(),
+            [Piece {
+                at: RegionOff(100),
+                len: 1055
+            }]
+        );
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn other_pieces_are_stitched_in_their_order() {
+        let dir = shm_dir();
+        let (source, region, bytes) = volume(dir.path());
+        for numbers in [&[5, 2][..], &[0, 2, 4, 6], &[3, 4, 1], &[7, 0, 1, 2, 7]] {
+            let pieces = chunks(numbers);
+            let all = numbers.len() as u64 * CHUNK;
+            for len in [all, all - CHUNK + 1, all - 77] {
+                let found = view(&region, &pieces, len).unwrap();
+                assert!(*found == expected(&bytes, &pieces, len), "{numbers:?}");
+                let mut copy = vec![0; found.len()];
+                found.read(0, &mut copy).unwrap();
+                assert!(copy == *found);
+            }
+        }
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn a_slice_holds_the_memory_and_knows_its_pieces() {
+        let dir = shm_dir();
+        let (source, region, bytes) = volume(dir.path());
+        let pieces = chunks(&[5, 2, 9]);
+        let whole = view(&region, &pieces, 3 * CHUNK).unwrap();
+        let len = CHUNK as usize;
+        let part = whole.slice(len - 10..2 * len + 10).slice(5..);
+        let address = whole.address();
+        drop(whole);
+        drop(region);
+        Region::forget(&source.identity());
+        assert_eq!(part.address(), address + len - 5);
+        assert!(*part == expected(&bytes, &pieces, 3 * CHUNK)[len - 5..2 * len + 10]);
+        let expected =
+            [(6 * CHUNK - 5, 5), (2 * CHUNK, CHUNK), (9 * CHUNK, 10)].map(|(at, len)| Piece {
+                at: RegionOff(at),
+                len,
+            });
+        assert_eq!(part.pieces(), expected);
+        assert!(part.slice(3..3).is_empty());
+        assert!(part.slice(3..3).pieces().is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "range 3..6 is outside of a view of 5 bytes")]
+    fn a_slice_outside_panics() {
+        let dir = shm_dir();
+        let (source, region, _) = volume(dir.path());
+        Region::forget(&source.identity());
+        let _ = view(&region, &chunks(&[0]), 5).unwrap().slice(3..=5);
+    }
+
+    #[test]
+    fn a_view_of_nothing_is_empty() {
+        let dir = shm_dir();
+        let (source, region, _) = volume(dir.path());
+        let found = view(&region, &[], 0).unwrap();
+        assert!(found.is_empty() && found.pieces().is_empty());
+        assert!(found.read(0, &mut []).is_ok());
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn what_cannot_be_viewed_says_why() {
+        let dir = shm_dir();
+        let (source, region, _) = volume(dir.path());
+        let error = view(&region, &chunks(&[1, 3]), 3 * CHUNK).unwrap_err();
+        assert!(matches!(error, MapError::TooShort { found, .. } if found == 2 * CHUNK));
+        let error = view(&region, &chunks(&[1, 16]), CHUNK).unwrap_err();
+        assert!(matches!(error, MapError::Range(Fault::OutOfRange { .. })));
+        let mut pieces = chunks(&[1, 3]);
+        pieces[0].len = 100;
+        let error = view(&region, &pieces, 200).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                MapError::MisalignedPiece {
+                    index: 0,
+                    len: 100,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        pieces = chunks(&[1, 3]);
+        pieces[1].at.0 += 100;
+        let error = view(&region, &pieces, CHUNK + 1).unwrap_err();
+        assert!(
+            matches!(error, MapError::MisalignedPiece { index: 1, .. }),
+            "{error}"
+        );
+        let far = Piece {
+            at: RegionOff(u64::MAX),
+            len: 2,
+        };
+        assert!(view(&region, &[far], 1).is_err());
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn a_lost_piece_is_an_error_that_names_its_place_in_the_region() {
+        let dir = shm_dir();
+        let (source, region, _) = volume(dir.path());
+        let stitched = view(&region, &chunks(&[1, 9, 3]), 3 * CHUNK)
+            .unwrap()
+            .slice(10..);
+        let plain = view(&region, &chunks(&[9]), CHUNK).unwrap();
+        source.file().set_len(8 * CHUNK).unwrap();
+        let len = crate::guard::page_size();
+        let lost = Err(Fault::Bus {
+            at: RegionOff(9 * CHUNK),
+            len,
+        });
+        let mut into = vec![0; CHUNK as usize];
+        assert_eq!(stitched.read(100, &mut into), lost);
+        assert_eq!(plain.read(0, &mut into), lost);
+        assert_eq!(stitched.read(2 * CHUNK - 10, &mut into), Ok(()));
+        assert!(matches!(
+            stitched.read(3 * CHUNK, &mut into),
+            Err(Fault::OutOfRange { .. })
+        ));
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn the_last_clone_gives_the_addresses_back() {
+        let dir = shm_dir();
+        let (source, region, _) = volume(dir.path());
+        let is_mapped = |address: usize| {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            maps.lines().any(|line| {
+                let (start, rest) = line.split_once('-').unwrap();
+                let (end, _) = rest.split_once(' ').unwrap();
+                let number = |text| usize::from_str_radix(text, 16).unwrap();
+                (number(start)..number(end)).contains(&address)
+            })
+        };
+        // Alone in a child, where nobody else takes the addresses.
+        let ended = in_child(|| {
+            let first = view(&region, &chunks(&[1, 9, 3]), 3 * CHUNK).unwrap();
+            let (address, second) = (first.address(), first.clone());
+            drop(first);
+            assert!(is_mapped(address));
+            assert!(!second.is_empty());
+            drop(second);
+            assert!(!is_mapped(address));
+        });
+        assert_eq!(ended, Ended::Exited(0));
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn debug_shows_no_content() {
+        let dir = shm_dir();
+        let (source, region, _) = volume(dir.path());
+        let found = view(&region, &chunks(&[1]), 5).unwrap();
+        let expected = format!("View {{ address: {:#x}, len: 5, .. }}", found.address());
+        assert_eq!(format!("{found:?}"), expected);
+        Region::forget(&source.identity());
+    }
+}

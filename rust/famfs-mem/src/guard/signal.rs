@@ -184,3 +184,174 @@ fn to_default(signal: c_int, info: *const siginfo_t) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicI32;
+
+    use super::*;
+    use crate::{
+        guard,
+        testing::{Ended, LostPage, in_child},
+    };
+
+    /// Touches lost memory as anybody's code may.
+    fn foreign_fault(lost: &LostPage) {
+        // SAFETY: the page is mapped; that its memory is lost is what is tested.
+        unsafe { lost.boundary().read_volatile() };
+    }
+
+    fn guarded_access_fails(lost: &LostPage) {
+        // SAFETY: the page stays mapped.
+        let stopped = unsafe { guard::load(lost.boundary(), &mut [0; 8]) }.unwrap_err();
+        assert_eq!(stopped.address, lost.boundary().addr());
+    }
+
+    fn set(address: usize, flags: c_int) -> libc::sigaction {
+        // SAFETY: plain C structs of zeros; tests do this in a child of their own.
+        unsafe {
+            let mut action: libc::sigaction = mem::zeroed();
+            let mut previous: libc::sigaction = mem::zeroed();
+            action.sa_sigaction = address;
+            action.sa_flags = flags;
+            assert_eq!(
+                libc::sigaction(libc::SIGBUS, &raw const action, &raw mut previous),
+                0
+            );
+            previous
+        }
+    }
+
+    /// As if nobody had called [`arm`] yet, with this disposition.
+    fn before_us(address: usize, flags: c_int) {
+        set(address, flags);
+        FIRST.store(ptr::null_mut(), Ordering::Relaxed);
+        LATER.store(ptr::null_mut(), Ordering::Relaxed);
+        arm().unwrap();
+    }
+
+    extern "C" fn exits_with_42(_: c_int) {
+        // SAFETY: _exit is async-signal-safe.
+        unsafe { libc::_exit(42) }
+    }
+
+    extern "C" fn exits_with_address(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
+        // SAFETY: the arguments are those of a handler with SA_SIGINFO.
+        let page = unsafe { (*info).si_addr() }.addr() / rustix::param::page_size();
+        let low = c_int::try_from(page % 100).unwrap_or(0);
+        // SAFETY: _exit is async-signal-safe.
+        unsafe { libc::_exit(if context.is_null() { 120 } else { low }) }
+    }
+
+    #[test]
+    fn an_access_of_ours_fails_and_one_of_others_kills() {
+        let lost = LostPage::new();
+        guarded_access_fails(&lost);
+        let ended = in_child(|| {
+            before_us(libc::SIG_DFL, 0);
+            guarded_access_fails(&lost);
+            foreign_fault(&lost);
+        });
+        assert_eq!(ended, Ended::Killed(libc::SIGBUS));
+    }
+
+    #[test]
+    fn ignoring_works_for_sent_signals_and_not_for_faults() {
+        let lost = LostPage::new();
+        let ended = in_child(|| {
+            before_us(libc::SIG_IGN, 0);
+            // SAFETY: the signal is ignored.
+            unsafe { libc::raise(libc::SIGBUS) };
+            guarded_access_fails(&lost);
+        });
+        assert_eq!(ended, Ended::Exited(0));
+        let ended = in_child(|| {
+            before_us(libc::SIG_IGN, 0);
+            foreign_fault(&lost);
+        });
+        assert_eq!(ended, Ended::Killed(libc::SIGBUS));
+    }
+
+    #[test]
+    fn a_sent_signal_kills_by_default() {
+        let ended = in_child(|| {
+            before_us(libc::SIG_DFL, 0);
+            // SAFETY: only this child is killed.
+            unsafe { libc::raise(libc::SIGBUS) };
+        });
+        assert_eq!(ended, Ended::Killed(libc::SIGBUS));
+    }
+
+    #[test]
+    fn earlier_handlers_get_what_is_theirs_with_what_they_asked_for() {
+        let lost = LostPage::new();
+        let ended = in_child(|| {
+            before_us(exits_with_42 as *const () as usize, 0);
+            guarded_access_fails(&lost);
+            foreign_fault(&lost);
+        });
+        assert_eq!(ended, Ended::Exited(42));
+        let ended = in_child(|| {
+            before_us(exits_with_address as *const () as usize, libc::SA_SIGINFO);
+            guarded_access_fails(&lost);
+            foreign_fault(&lost);
+        });
+        let page = lost.boundary().addr() / rustix::param::page_size();
+        assert_eq!(ended, Ended::Exited(i32::try_from(page % 100).unwrap()));
+    }
+
+    #[test]
+    fn a_handler_that_came_later_is_chained_to_once_we_are_back() {
+        let lost = LostPage::new();
+        let ended = in_child(|| {
+            before_us(libc::SIG_DFL, 0);
+            set(exits_with_42 as *const () as usize, 0);
+            arm().unwrap();
+            guarded_access_fails(&lost);
+            foreign_fault(&lost);
+        });
+        assert_eq!(ended, Ended::Exited(42));
+    }
+
+    static CALLS: AtomicI32 = AtomicI32::new(0);
+    static BEFORE_THEM: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
+
+    /// What Python's faulthandler does: restores what it found, and sends the signal again.
+    extern "C" fn falls_back(signal: c_int) {
+        if CALLS.fetch_add(1, Ordering::Relaxed) > 0 {
+            // SAFETY: _exit is async-signal-safe.
+            unsafe { libc::_exit(99) }
+        }
+        // SAFETY: the action was saved when this handler was installed.
+        unsafe {
+            libc::sigaction(signal, BEFORE_THEM.load(Ordering::Relaxed), ptr::null_mut());
+            libc::raise(signal);
+        }
+    }
+
+    #[test]
+    fn a_handler_that_falls_back_on_us_does_not_make_a_circle() {
+        let lost = LostPage::new();
+        for flags in [0, libc::SA_NODEFER] {
+            let ended = in_child(|| {
+                before_us(libc::SIG_DFL, 0);
+                let previous = set(falls_back as *const () as usize, flags);
+                BEFORE_THEM.store(Box::into_raw(Box::new(previous)), Ordering::Relaxed);
+                arm().unwrap();
+                guarded_access_fails(&lost);
+                foreign_fault(&lost);
+            });
+            assert_eq!(ended, Ended::Killed(libc::SIGBUS));
+        }
+    }
+
+    #[test]
+    fn every_thread_recovers_on_its_own() {
+        let lost = LostPage::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| guarded_access_fails(&lost)));
+            }
+        });
+    }
+}

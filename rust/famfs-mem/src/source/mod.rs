@@ -472,3 +472,6 @@ fn kind_of(path: &Path, metadata: &Metadata) -> Result<Kind, SourceError> {
         what,
     })
 }
+
+#[cfg(test)]
+mod tests;
