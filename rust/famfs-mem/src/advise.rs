@@ -253,7 +253,11 @@ mod tests {
             region
                 .populate(RegionOff(0)..RegionOff(LEN), Populate::Read)
                 .unwrap();
-            assert_eq!(region.huge_bytes().unwrap(), LEN);
+            if crate::testing::is_emulated() {
+                println!("NOT TESTED: the emulator does not pass the kernel's account on");
+            } else {
+                assert_eq!(region.huge_bytes().unwrap(), LEN);
+            }
         }
         assert!(region.collapse(RegionOff(0)..RegionOff(LEN + 1)).is_err());
         let mut bytes = [0; 4];

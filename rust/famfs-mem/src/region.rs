@@ -288,6 +288,10 @@ impl Memory for Region {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the crate refuses 32-bit hosts"
+)]
 mod tests {
     use super::*;
     use crate::testing::{Ended, in_child, pattern, shm_dir};
@@ -384,6 +388,10 @@ mod tests {
             let kept = LEN / 2;
             source.file().set_len(kept).unwrap();
             for (call, result) in results_at(&region, RegionOff(kept)) {
+                if matches!(call, "write_back" | "invalidate") && crate::testing::is_emulated() {
+                    println!("NOT TESTED: the emulator makes nothing of {call}");
+                    continue;
+                }
                 let lost = Fault::Bus {
                     at: RegionOff(kept),
                     len: guard::page_size(),
@@ -419,7 +427,11 @@ mod tests {
         });
         assert_eq!(region.load(at, &mut [0; 2000]), lost);
         assert_eq!(region.store(at, &[0; 2000]), lost);
-        assert_eq!(region.write_back(at, 2000).map(drop), lost);
+        if crate::testing::is_emulated() {
+            println!("NOT TESTED: the emulator makes nothing of write_back");
+        } else {
+            assert_eq!(region.write_back(at, 2000).map(drop), lost);
+        }
         Region::forget(&source.identity());
     }
 
@@ -465,7 +477,8 @@ mod tests {
         );
         assert_eq!(region.stream(RegionOff(0), b"x", 1), Err(Fault::ReadOnly));
         assert_eq!(region.zero(RegionOff(0), 1, 1), Err(Fault::ReadOnly));
-        assert_eq!(region.invalidate(RegionOff(0), 65), Ok(2));
+        let line = crate::cache_instructions().line_size as u64;
+        assert_eq!(region.invalidate(RegionOff(0), line + 1), Ok(2));
 
         let writer = Source::open(&path, Access::ReadWrite).unwrap();
         let writable = Region::map(&writer).unwrap();

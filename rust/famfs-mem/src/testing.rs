@@ -97,3 +97,11 @@ pub(crate) fn shm_dir() -> tempfile::TempDir {
         .tempdir_in("/dev/shm")
         .unwrap()
 }
+
+/// Whether another processor pretends to be this one: `qemu-user` delivers faults of loads and
+/// stores as the kernel does, but makes nothing of cache instructions, and answers for some of what
+/// the kernel says about a process.
+pub(crate) fn is_emulated() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/arch")
+        .is_ok_and(|arch| arch.trim() != std::env::consts::ARCH)
+}

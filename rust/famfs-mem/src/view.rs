@@ -248,6 +248,10 @@ impl fmt::Debug for View {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the crate refuses 32-bit hosts"
+)]
 mod tests {
     use super::*;
     use crate::{

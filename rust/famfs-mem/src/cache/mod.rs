@@ -203,7 +203,10 @@ mod tests {
     /// it stops them.
     #[test]
     fn every_instruction_steps_line_by_line_and_stops_at_the_last() {
-        let page = usize::try_from(crate::guard::page_size()).unwrap();
+        if crate::testing::is_emulated() {
+            println!("NOT TESTED: the emulator makes nothing of cache instructions");
+            return;
+        }
         let lost = crate::testing::LostPage::new();
         for set in arch::all() {
             for (kind, routine) in [set.write_back, set.invalidate] {
@@ -214,7 +217,7 @@ mod tests {
                         assert_eq!(routine(at, before, set.line).result(), Ok(()), "{kind}");
                         let stopped = routine(at, before + 1, set.line).result().unwrap_err();
                         assert_eq!(stopped.address, lost.boundary().addr(), "{kind}");
-                        assert_eq!(stopped.lost, page as u64, "{kind}");
+                        assert_eq!(stopped.lost, crate::guard::page_size(), "{kind}");
                     }
                 }
             }

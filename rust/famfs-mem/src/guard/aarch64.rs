@@ -4,6 +4,9 @@
 //! the stack pointer, it does not touch the link register, and it uses only registers that the
 //! calling convention lets it lose. So at any instruction between `begin` and `end` the handler may
 //! continue at `stopped`, which returns to the caller as the routine itself would.
+//!
+//! Under `qemu-user` all of this works, except that cache instructions are emulated as nothing: they
+//! reach no memory there and so never fault. The tests of that say so and need a real processor.
 
 use std::arch::{asm, global_asm};
 
@@ -211,7 +214,7 @@ impl Streams {
     }
 }
 
-/// Whether an aligned 16-byte load or store is one access: FEAT_LSE2 promises it.
+/// Whether an aligned 16-byte load or store is one access: `FEAT_LSE2` promises it.
 pub(super) fn pair_is_atomic() -> bool {
     const HWCAP_USCAT: libc::c_ulong = 1 << 25;
     // SAFETY: getauxval only looks up a value that the kernel passed at exec.

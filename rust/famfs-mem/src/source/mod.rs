@@ -474,4 +474,8 @@ fn kind_of(path: &Path, metadata: &Metadata) -> Result<Kind, SourceError> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the crate refuses 32-bit hosts"
+)]
 mod tests;

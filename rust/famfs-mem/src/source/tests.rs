@@ -109,7 +109,7 @@ fn a_hole_reads_as_zeros_and_gives_its_space_back() {
     let dir = shm_dir();
     let len = 1 << 20;
     let mut source = Source::create_file(dir.path().join("volume"), len, false).unwrap();
-    source.write_at(0, &[1; 1 << 20]).unwrap();
+    source.write_at(0, &vec![1; 1 << 20]).unwrap();
     source.punch(0, len / 2).unwrap();
     assert!(source.file().metadata().unwrap().blocks() * 512 <= len / 2 + 4096);
     let mut found = vec![9; 1 << 20];
