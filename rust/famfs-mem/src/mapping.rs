@@ -18,6 +18,8 @@ use crate::{
 pub(crate) struct Mapping {
     space: Space,
     len: usize,
+    /// What is lost at once where the kernel does not say: a page of the file.
+    unit: u64,
     writable: bool,
 }
 
@@ -49,6 +51,7 @@ impl Mapping {
         Ok(Self {
             space,
             len,
+            unit: align as u64,
             writable,
         })
     }
@@ -89,7 +92,7 @@ impl Mapping {
         match stopped.address.checked_sub(self.base().addr()) {
             Some(at) if at < self.len => Fault::Bus {
                 at: RegionOff(at as u64),
-                len: stopped.lost,
+                len: stopped.lost.unwrap_or(self.unit),
             },
             _ => Fault::SourceBus,
         }

@@ -39,7 +39,8 @@ pub enum Fault {
     Bus {
         /// The first address that could not be reached.
         at: RegionOff,
-        /// The size of the unit that is lost: a page, or what the kernel reports for poison.
+        /// The size of the unit that is lost: a page of the file or device, or what the kernel
+        /// reports for poison.
         len: u64,
     },
     /// The memory that could not be reached belongs to the caller's own buffer, not to the region.

@@ -211,9 +211,10 @@ impl Shared {
         };
         for piece in &self.pieces {
             if left < piece.len {
+                let len = stopped.lost.unwrap_or(self.region.align());
                 return Fault::Bus {
                     at: RegionOff(piece.at.0 + left),
-                    len: stopped.lost,
+                    len,
                 };
             }
             left -= piece.len;

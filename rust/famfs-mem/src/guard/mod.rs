@@ -59,8 +59,8 @@ impl Outcome {
             return Ok(());
         }
         let lost = match self.code >> Self::LOST_SHIFT {
-            0 => page_size(),
-            log2 => 1 << log2.min(62),
+            0 => None,
+            log2 => Some(1 << log2.min(62)),
         };
         #[expect(
             clippy::cast_possible_truncation,
@@ -76,8 +76,8 @@ impl Outcome {
 pub(crate) struct Stopped {
     /// The address that could not be reached.
     pub(crate) address: usize,
-    /// The size of the unit that is lost with it.
-    pub(crate) lost: u64,
+    /// The size of the unit that is lost with it, where the kernel knows.
+    pub(crate) lost: Option<u64>,
 }
 
 /// The size of a page on this host.

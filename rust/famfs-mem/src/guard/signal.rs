@@ -345,6 +345,44 @@ mod tests {
         }
     }
 
+    extern "C" fn counts(_: c_int) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_handler_that_came_later_gets_every_signal_and_we_come_back() {
+        let lost = LostPage::new();
+        let ended = in_child(|| {
+            before_us(libc::SIG_DFL, 0);
+            set(counts as *const () as usize, 0);
+            for _ in 0..2 {
+                arm().unwrap();
+                guarded_access_fails(&lost);
+                for _ in 0..2 {
+                    // SAFETY: the handler returns.
+                    unsafe { libc::raise(libc::SIGBUS) };
+                }
+            }
+            assert_eq!(CALLS.load(Ordering::Relaxed), 4);
+        });
+        assert_eq!(ended, Ended::Exited(0));
+    }
+
+    #[test]
+    fn poison_says_how_much_is_lost() {
+        let stopped = Outcome::stopped(0x1234, 21).result().unwrap_err();
+        assert_eq!((stopped.address, stopped.lost), (0x1234, Some(2 << 20)));
+        let stopped = Outcome::stopped(0, 0).result().unwrap_err();
+        assert_eq!((stopped.address, stopped.lost), (0, None));
+
+        let mut info = [0_u64; 16];
+        (info[2], info[3]) = (0xABC0, 12);
+        // SAFETY: as large as a siginfo_t, with the address and the size where the kernel has them.
+        let outcome = unsafe { outcome_of(info.as_ptr().cast(), libc::BUS_MCEERR_AR) };
+        let stopped = outcome.result().unwrap_err();
+        assert_eq!((stopped.address, stopped.lost), (0xABC0, Some(4096)));
+    }
+
     #[test]
     fn every_thread_recovers_on_its_own() {
         let lost = LostPage::new();

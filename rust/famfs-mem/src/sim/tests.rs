@@ -229,7 +229,10 @@ fn two_writers_of_one_line_lose_bytes_without_any_crash() {
         let after = sim.snapshot();
         (after[0], after[8])
     });
-    assert!(found.contains(&(0, b'x')), "{found:?}");
+
+    // The second line comes last, or was evicted before the first and is clean by then, or was
+    // fetched after the first was evicted.
+    assert_eq!(found, BTreeSet::from([(0, b'x'), (b'x', 0), (b'x', b'x')]));
 }
 
 #[test]
