@@ -21,22 +21,34 @@ const LEFT_TO_OTHERS: u64 = 1024;
 
 /// Some of the kernel mappings that a process may have.
 #[derive(Debug)]
-struct Share(u64);
+struct Share<'a> {
+    count: &'a AtomicU64,
+    taken: u64,
+}
 
-impl Share {
+impl<'a> Share<'a> {
     /// Takes `needed` of `limit`, or says what is in the way.
-    fn take(count: &AtomicU64, needed: u64, limit: u64) -> Result<Self, MapError> {
+    fn take(count: &'a AtomicU64, needed: u64, limit: u64) -> Result<Self, MapError> {
         let available = limit.saturating_sub(LEFT_TO_OTHERS.min(limit / 8));
         count
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
                 used.checked_add(needed).filter(|sum| *sum <= available)
             })
-            .map(|_| Self(needed))
+            .map(|_| Self {
+                count,
+                taken: needed,
+            })
             .map_err(|used| MapError::TooManyMappings {
                 needed,
                 used,
                 limit,
             })
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(self.taken, Ordering::AcqRel);
     }
 }
 
@@ -51,8 +63,9 @@ fn limit() -> u64 {
 /// Addresses of their own for pieces of a region.
 #[derive(Debug)]
 pub(crate) struct Stitched {
+    // In this order: mappings count until they are gone.
     space: Space,
-    share: Share,
+    _share: Share<'static>,
 }
 
 impl Stitched {
@@ -97,7 +110,7 @@ impl Stitched {
         // Owns its share before the first piece is placed, so that an error gives it back.
         let stitched = Self {
             space: Space::reserve(whole, align.max(HUGE)).map_err(system)?,
-            share,
+            _share: share,
         };
         let mut placed = 0;
         for piece in pieces {
@@ -122,12 +135,6 @@ impl Stitched {
     }
 }
 
-impl Drop for Stitched {
-    fn drop(&mut self) {
-        USED.fetch_sub(self.share.0, Ordering::AcqRel);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +152,9 @@ mod tests {
         assert_eq!(error.to_string(), expected.to_string());
         assert!(error.to_string().contains("raise vm.max_map_count"));
         assert_eq!(count.load(Ordering::Relaxed), 60_000);
-        count.fetch_sub(first.0, Ordering::Relaxed);
+        drop(first);
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+
         Share::take(&count, 5_000, 65_530).unwrap();
     }
 

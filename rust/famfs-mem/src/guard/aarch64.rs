@@ -246,7 +246,7 @@ pub(super) unsafe fn interrupted(context: *const libc::c_void) -> Option<Routine
     );
     (begin..end)
         .contains(&context.uc_mcontext.pc)
-        .then(|| Routine {
+        .then_some(Routine {
             stopped: &raw const famfs_mem_stopped as u64,
         })
 }
