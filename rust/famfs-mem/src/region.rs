@@ -1,0 +1,547 @@
+//! A volume's memory, mapped once per process.
+//!
+//! Owns the mapping, the descriptor for further mappings of the same memory, and who may map what.
+//! It must not know what the bytes mean.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use thiserror::Error;
+
+use crate::{
+    guard,
+    mapping::Mapping,
+    memory::{Fault, Memory, RegionOff},
+    registry::regions,
+    source::{Access, Identity, Kind, Source},
+};
+
+/// Why memory cannot be mapped, or a mapping not be changed, as asked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// A mapping of a block device does not reach the device.
+    #[error(
+        "cannot map {}: a plain mapping of a block device is page cache, not device memory; \
+         use the device in devdax mode, or the kernel module", path.display()
+    )]
+    BlockDevice {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// There is nothing to map.
+    #[error("cannot map {}: it is empty", path.display())]
+    Empty {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {action} {len} bytes of {}: {source}", path.display())]
+    System {
+        /// The path of the source.
+        path: PathBuf,
+        /// What was asked for.
+        action: &'static str,
+        /// How much of it.
+        len: u64,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The range does not lie in the region.
+    #[error(transparent)]
+    Range(#[from] Fault),
+    /// A piece of a view cannot be mapped on its own.
+    #[error(
+        "piece {index} ({len} bytes at {at}) cannot be mapped after the others: where pieces do \
+         not follow each other on the device, each begins and ends at a multiple of {align}"
+    )]
+    MisalignedPiece {
+        /// Which piece.
+        index: usize,
+        /// Where it begins.
+        at: RegionOff,
+        /// How long it is.
+        len: u64,
+        /// What it must be a multiple of.
+        align: u64,
+    },
+    /// The pieces are shorter than the view that is to be made of them.
+    #[error("pieces hold {found} bytes, expected at least {expected}")]
+    TooShort {
+        /// The length of the view.
+        expected: u64,
+        /// The length of all pieces.
+        found: u64,
+    },
+    /// The kernel limits how many mappings a process may have.
+    #[error(
+        "view needs {needed} kernel mappings, views of this process already use {used}, and \
+         vm.max_map_count is {limit}: make files of fewer, larger chunks, drop views, or raise \
+         vm.max_map_count"
+    )]
+    TooManyMappings {
+        /// How many more are needed.
+        needed: u64,
+        /// How many are used for views.
+        used: u64,
+        /// The limit of the kernel.
+        limit: u64,
+    },
+}
+
+/// A volume's memory in this process.
+#[derive(Debug)]
+pub struct Region {
+    mapping: Mapping,
+    file: File,
+    path: PathBuf,
+    identity: Identity,
+    kind: Kind,
+    align: u64,
+}
+
+impl Region {
+    /// The region of a source: mapped at the first call, shared from then on.
+    ///
+    /// One that is read-only, or shorter than the source is now, is replaced when a source asks for
+    /// more; whoever has the old one keeps it.
+    ///
+    /// # Errors
+    /// [`MapError::BlockDevice`] for a block device.
+    pub fn map(source: &Source) -> Result<Arc<Self>, MapError> {
+        let path = || source.path().to_owned();
+        if source.kind() == Kind::Block {
+            return Err(MapError::BlockDevice { path: path() });
+        }
+        if source.size() == 0 {
+            return Err(MapError::Empty { path: path() });
+        }
+        let system = |action| {
+            move |error| MapError::System {
+                path: source.path().to_owned(),
+                action,
+                len: source.size(),
+                source: error,
+            }
+        };
+        let mut regions = regions();
+        let existing = regions.get(&source.identity());
+        if let Some(region) = existing
+            && region.mapping.len() >= source.size()
+            && (source.access() == Access::ReadOnly || region.mapping.is_writable())
+        {
+            guard::arm().map_err(system("guard"))?;
+            return Ok(Arc::clone(region));
+        }
+        // Longer, but not writable, must not lose the permission that others count on.
+        let kept = existing.filter(|region| region.mapping.is_writable());
+        let writable = source.access() == Access::ReadWrite || kept.is_some();
+        let file = match kept {
+            Some(region) if source.access() == Access::ReadOnly => &region.file,
+            _ => source.file(),
+        };
+        let file = another(file, writable).map_err(system("open again"))?;
+        let mapping = Mapping::new(&file, 0, source.size(), source.align(), writable)
+            .map_err(system("map"))?;
+        let region = Arc::new(Self {
+            mapping,
+            file,
+            path: path(),
+            identity: source.identity(),
+            kind: source.kind(),
+            align: source.align(),
+        });
+        regions.insert(source.identity(), Arc::clone(&region));
+        Ok(region)
+    }
+
+    /// Lets go of a volume's region: the next [`map`](Region::map) makes a new one.
+    ///
+    /// It stays mapped for as long as somebody, or a view, holds it.
+    pub fn forget(identity: &Identity) {
+        let forgotten = regions().remove(identity);
+        // Unmapping may take long: not under the lock.
+        drop(forgotten);
+    }
+
+    /// The path of the source it was mapped from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which file or device it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// What the source is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What offsets and lengths of mappings are multiples of.
+    #[must_use]
+    pub fn align(&self) -> u64 {
+        self.align
+    }
+
+    /// Whether stores are allowed.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.mapping.is_writable()
+    }
+
+    /// Where it begins in this process's addresses, to compare with others; not to be read through.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.mapping.base().addr()
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn system(&self, action: &'static str, len: u64, source: io::Error) -> MapError {
+        MapError::System {
+            path: self.path.clone(),
+            action,
+            len,
+            source,
+        }
+    }
+}
+
+/// Another descriptor for an open file, which does not share its locks where that can be had.
+///
+/// A lock belongs to the open file description: with a mere duplicate, the region would keep what
+/// the source's owner locked and believes to have let go by closing it.
+fn another(file: &File, writable: bool) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // Without /proc, or without permission to open what somebody handed us, a duplicate must do.
+    OpenOptions::new()
+        .read(true)
+        .write(writable)
+        .open(path)
+        .or_else(|_| file.try_clone())
+}
+
+impl Memory for Region {
+    fn len(&self) -> u64 {
+        self.mapping.len()
+    }
+
+    fn load(&self, at: RegionOff, into: &mut [u8]) -> Result<(), Fault> {
+        self.mapping.load(at, into)
+    }
+
+    fn load_pair(&self, at: RegionOff) -> Result<[u64; 2], Fault> {
+        self.mapping.load_pair(at)
+    }
+
+    fn store(&self, at: RegionOff, bytes: &[u8]) -> Result<(), Fault> {
+        self.mapping.store(at, bytes)
+    }
+
+    fn store_pair(&self, at: RegionOff, pair: [u64; 2]) -> Result<(), Fault> {
+        self.mapping.store_pair(at, pair)
+    }
+
+    fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault> {
+        self.mapping.stream(at, bytes, threads)
+    }
+
+    fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault> {
+        self.mapping.zero(at, len, threads)
+    }
+
+    fn write_back(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
+        self.mapping.write_back(at, len)
+    }
+
+    fn invalidate(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
+        self.mapping.invalidate(at, len)
+    }
+
+    fn fence_stores(&self) {
+        self.mapping.fence_stores();
+    }
+
+    fn fence_invalidate(&self) {
+        self.mapping.fence_invalidate();
+    }
+
+    fn pair_is_atomic(&self) -> bool {
+        self.mapping.pair_is_atomic()
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the crate refuses 32-bit hosts"
+)]
+mod tests {
+    use super::*;
+    use crate::testing::{Ended, in_child, pattern, shm_dir};
+
+    const LEN: u64 = 1 << 20;
+
+    fn volume(dir: &Path) -> (Source, Arc<Region>) {
+        let source = Source::create_file(dir.join("volume"), LEN, false).unwrap();
+        let region = Region::map(&source).unwrap();
+        (source, region)
+    }
+
+    fn read(region: &Region, at: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        region.load(RegionOff(at), &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_is_in_the_file() {
+        let dir = shm_dir();
+        let (source, region) = volume(dir.path());
+        let bytes = pattern(10_000, 5);
+        region.store(RegionOff(100), &bytes[..1000]).unwrap();
+        region.stream(RegionOff(1100), &bytes[1000..], 2).unwrap();
+        region.store_pair(RegionOff(20_000), [7, 8]).unwrap();
+        region.store(RegionOff(30_000), &[1; 3000]).unwrap();
+        region.zero(RegionOff(30_001), 2998, 1).unwrap();
+        assert_eq!(region.load_pair(RegionOff(20_000)), Ok([7, 8]));
+        assert!(read(&region, 100, 10_000) == bytes);
+
+        let mut found = vec![0; LEN as usize];
+        source.read_at(0, &mut found).unwrap();
+        assert!(found[100..10_100] == bytes);
+        assert_eq!(
+            found[20_000..20_016],
+            [7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(
+            (found[30_000], found[30_001], found[32_998], found[32_999]),
+            (1, 0, 0, 1)
+        );
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn nothing_outside_is_touched() {
+        let dir = shm_dir();
+        let (source, region) = volume(dir.path());
+        let at = RegionOff(LEN - 8);
+        let outside = Fault::OutOfRange {
+            at,
+            len: 16,
+            size: LEN,
+        };
+        assert_eq!(region.load(at, &mut [0; 16]), Err(outside.clone()));
+        assert_eq!(region.store(at, &[0; 16]), Err(outside.clone()));
+        assert_eq!(region.stream(at, &[0; 16], 1), Err(outside.clone()));
+        assert_eq!(region.zero(at, 16, 1), Err(outside.clone()));
+        assert_eq!(region.write_back(at, 16), Err(outside.clone()));
+        assert_eq!(region.invalidate(at, 16), Err(outside));
+        assert_eq!(region.load_pair(at), Err(Fault::Misaligned { at }));
+        assert_eq!(region.store_pair(at, [0; 2]), Err(Fault::Misaligned { at }));
+        assert!(region.load_pair(RegionOff(LEN)).is_err());
+        assert_eq!(region.load(RegionOff(LEN), &mut []), Ok(()));
+        assert_eq!(region.write_back(RegionOff(LEN), 0), Ok(0));
+        assert!(region.zero(RegionOff(u64::MAX), u64::MAX, 1).is_err());
+        Region::forget(&source.identity());
+    }
+
+    /// Every call that touches memory, at `at`.
+    fn results_at(region: &Region, at: RegionOff) -> Vec<(&'static str, Result<(), Fault>)> {
+        vec![
+            ("load", region.load(at, &mut [0; 100])),
+            ("long load", region.load(at, &mut [0; 8000])),
+            ("load_pair", region.load_pair(at).map(drop)),
+            ("store", region.store(at, &[1; 100])),
+            ("long store", region.store(at, &[1; 8000])),
+            ("store_pair", region.store_pair(at, [1; 2])),
+            ("stream", region.stream(at, &[1; 1000], 1)),
+            ("zero", region.zero(at, 1000, 1)),
+            ("write_back", region.write_back(at, 1000).map(drop)),
+            ("invalidate", region.invalidate(at, 1000).map(drop)),
+        ]
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_of_every_call_that_touches_it() {
+        let dirs = [shm_dir(), tempfile::tempdir().unwrap()];
+        for dir in dirs {
+            let (source, region) = volume(dir.path());
+            let bytes = pattern(LEN as usize, 1);
+            region.stream(RegionOff(0), &bytes, 1).unwrap();
+            let kept = LEN / 2;
+            source.file().set_len(kept).unwrap();
+            for (call, result) in results_at(&region, RegionOff(kept)) {
+                if matches!(call, "write_back" | "invalidate") && crate::testing::is_emulated() {
+                    println!("NOT TESTED: the emulator makes nothing of {call}");
+                    continue;
+                }
+                let lost = Fault::Bus {
+                    at: RegionOff(kept),
+                    len: guard::page_size(),
+                };
+                assert_eq!(result, Err(lost), "{call}");
+            }
+            // The same thread, the same region: what is left still works.
+            assert!(read(&region, 0, kept as usize) == bytes[..kept as usize]);
+            for (call, result) in results_at(&region, RegionOff(0)) {
+                assert_eq!(result, Ok(()), "{call}");
+            }
+            // And where the file grows again, it is zeros, not what was there.
+            source.file().set_len(LEN).unwrap();
+            assert!(
+                read(&region, kept, kept as usize)
+                    .iter()
+                    .all(|byte| *byte == 0)
+            );
+            Region::forget(&source.identity());
+        }
+    }
+
+    #[test]
+    fn a_fault_in_the_middle_names_the_first_lost_byte() {
+        let dir = shm_dir();
+        let (source, region) = volume(dir.path());
+        let kept = LEN / 2;
+        source.file().set_len(kept).unwrap();
+        let at = RegionOff(kept - 1000);
+        let lost = Err(Fault::Bus {
+            at: RegionOff(kept),
+            len: guard::page_size(),
+        });
+        assert_eq!(region.load(at, &mut [0; 2000]), lost);
+        assert_eq!(region.store(at, &[0; 2000]), lost);
+        if crate::testing::is_emulated() {
+            println!("NOT TESTED: the emulator makes nothing of write_back");
+        } else {
+            assert_eq!(region.write_back(at, 2000).map(drop), lost);
+        }
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn a_lost_buffer_of_the_caller_is_told_from_lost_memory() {
+        let dir = shm_dir();
+        let (source, region) = volume(dir.path());
+        let lost = crate::testing::LostPage::new();
+        // SAFETY: the page is mapped; nobody but the region looks through the slice.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(lost.boundary(), 1000) };
+        assert_eq!(region.stream(RegionOff(0), bytes, 1), Err(Fault::SourceBus));
+        assert_eq!(region.store(RegionOff(0), bytes), Err(Fault::SourceBus));
+        assert_eq!(region.load(RegionOff(0), bytes), Err(Fault::SourceBus));
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn a_volume_is_mapped_once() {
+        let dir = shm_dir();
+        let (source, region) = volume(dir.path());
+        std::fs::hard_link(source.path(), dir.path().join("other name")).unwrap();
+        let again = Source::open(dir.path().join("other name"), Access::ReadOnly).unwrap();
+        assert!(Arc::ptr_eq(&Region::map(&again).unwrap(), &region));
+        Region::forget(&source.identity());
+        let fresh = Region::map(&again).unwrap();
+        assert!(!Arc::ptr_eq(&fresh, &region));
+        region.store(RegionOff(0), b"still mapped").unwrap();
+        assert_eq!(read(&fresh, 0, 12), b"still mapped");
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn a_read_only_region_is_replaced_when_somebody_may_write() {
+        let dir = shm_dir();
+        let path = dir.path().join("volume");
+        drop(Source::create_file(&path, LEN, false).unwrap());
+        let reader = Source::open(&path, Access::ReadOnly).unwrap();
+        let region = Region::map(&reader).unwrap();
+        assert_eq!(region.store(RegionOff(0), b"x"), Err(Fault::ReadOnly));
+        assert_eq!(
+            region.store_pair(RegionOff(0), [0; 2]),
+            Err(Fault::ReadOnly)
+        );
+        assert_eq!(region.stream(RegionOff(0), b"x", 1), Err(Fault::ReadOnly));
+        assert_eq!(region.zero(RegionOff(0), 1, 1), Err(Fault::ReadOnly));
+        let line = crate::cache_instructions().line_size as u64;
+        assert_eq!(region.invalidate(RegionOff(0), line + 1), Ok(2));
+
+        let writer = Source::open(&path, Access::ReadWrite).unwrap();
+        let writable = Region::map(&writer).unwrap();
+        writable.store(RegionOff(0), b"x").unwrap();
+        assert!(Arc::ptr_eq(&Region::map(&reader).unwrap(), &writable));
+        assert_eq!(read(&region, 0, 1), b"x");
+        Region::forget(&reader.identity());
+    }
+
+    #[test]
+    fn a_file_that_grew_is_mapped_again_and_stays_writable() {
+        let dir = shm_dir();
+        let (mut source, region) = volume(dir.path());
+        source.set_len(2 * LEN).unwrap();
+        let reader = Source::open(source.path(), Access::ReadOnly).unwrap();
+        let longer = Region::map(&reader).unwrap();
+        assert_eq!((region.len(), longer.len()), (LEN, 2 * LEN));
+        longer.store(RegionOff(LEN), b"x").unwrap();
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn a_region_keeps_no_lock_of_its_source() {
+        let dir = shm_dir();
+        let (source, _region) = volume(dir.path());
+        source.file().lock().unwrap();
+        let path = source.path().to_owned();
+        let identity = source.identity();
+        drop(source);
+        File::open(path).unwrap().try_lock().unwrap();
+        Region::forget(&identity);
+    }
+
+    #[test]
+    fn addresses_agree_with_offsets_modulo_huge_pages() {
+        let dir = shm_dir();
+        let (source, region) = volume(dir.path());
+        assert!(region.address().is_multiple_of(2 << 20));
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn nothing_to_map_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let source = Source::open(file.path(), Access::ReadOnly).unwrap();
+        assert!(matches!(Region::map(&source), Err(MapError::Empty { .. })));
+    }
+
+    #[test]
+    fn a_child_maps_for_itself_even_if_the_registry_was_locked() {
+        let dir = shm_dir();
+        let (source, region) = volume(dir.path());
+        region.store(RegionOff(0), b"parent").unwrap();
+        let held = regions();
+        let ended = in_child(|| {
+            assert_eq!(read(&region, 0, 6), b"parent");
+            let own = Region::map(&source).unwrap();
+            assert!(!Arc::ptr_eq(&own, &region));
+            assert!(Arc::ptr_eq(&own, &Region::map(&source).unwrap()));
+            assert_eq!(read(&own, 0, 6), b"parent");
+        });
+        drop(held);
+        assert_eq!(ended, Ended::Exited(0));
+        Region::forget(&source.identity());
+    }
+}
