@@ -18,7 +18,9 @@ fn seal(bytes: &mut [u8], at: usize) {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&first, rest)) = input.split_first() else { return };
+    let Some((&first, rest)) = input.split_first() else {
+        return;
+    };
     let mut image = rest.to_vec();
     let split = image.len().min(200);
     let (superblock, log) = image.split_at_mut(split);
@@ -31,7 +33,10 @@ fuzz_target!(|input: &[u8]| {
     }
     let device = 1u64 << (first >> 1).min(63);
     let Ok(check) = Check::run::<Infallible>(superblock, ByteLen(device), 1, |at, buffer| {
-        let there = usize::try_from(at).ok().and_then(|at| log.get(at..)).unwrap_or_default();
+        let there = usize::try_from(at)
+            .ok()
+            .and_then(|at| log.get(at..))
+            .unwrap_or_default();
         let len = buffer.len().min(there.len());
         buffer[..len].copy_from_slice(&there[..len]);
         Ok(len)

@@ -1,0 +1,30 @@
+# Everything that is built, tested and tried here; each target sets up what it needs by itself.
+.DEFAULT_GOAL := help
+.PHONY: help test test-fast lint bench demo docs wheel clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+test: ## All tests: lint, Rust, other processors, fuzzing, Python; ends with their count
+	@python3 scripts/run_tests.py all
+
+test-fast: ## The tests of Rust and Python on this processor alone
+	@python3 scripts/run_tests.py fast
+
+lint: ## Formatting, clippy, documentation, types, and the rules of this tree
+	@python3 scripts/run_tests.py lint
+
+bench: ## The benchmarks of Rust and, with the package, of Python
+	@python3 scripts/bench.py
+
+demo: ## Publish real data in one process and open it in others
+	@bash scripts/demo.sh
+
+docs: ## The documentation of the Rust crates, every warning an error
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --all-features
+
+wheel: ## The Python package, in dist/
+	@bash scripts/wheel.sh
+
+clean: ## Remove all that was built
+	@bash scripts/clean.sh

