@@ -86,7 +86,10 @@ impl<M: Memory> Coherence<M> {
     pub(crate) fn pulse(&self) -> Result<Pulse, Fault> {
         let mut identity = [0; FIRST_LINE];
         let mut header = [0; COUNTERS_OFFSET];
-        self.freshen(&[(RegionOff(0), FIRST_LINE as u64), (LOG, LOG_HEADER_LEN as u64)])?;
+        self.freshen(&[
+            (RegionOff(0), FIRST_LINE as u64),
+            (LOG, LOG_HEADER_LEN as u64),
+        ])?;
         self.memory.load(RegionOff(0), &mut identity)?;
         self.memory.load(LOG, &mut header)?;
         let mut counters = Counters::from_pair(self.memory.load_pair(COUNTERS)?);
@@ -100,7 +103,11 @@ impl<M: Memory> Coherence<M> {
         }
         // What the counters count is loaded after them.
         self.memory.fence_invalidate();
-        Ok(Pulse { identity, header, counters })
+        Ok(Pulse {
+            identity,
+            header,
+            counters,
+        })
     }
 
     /// Reads bytes of the log afresh: entries that the counters were seen to count.
@@ -170,7 +177,8 @@ impl<M: Memory> Coherence<M> {
         self.memory.store(at, batch.bytes())?;
         self.write_back(at, batch.bytes().len() as u64)?;
         self.memory.fence_stores();
-        self.memory.store_pair(COUNTERS, batch.counters().to_pair())?;
+        self.memory
+            .store_pair(COUNTERS, batch.counters().to_pair())?;
         self.write_back(COUNTERS, 16)?;
         self.memory.fence_stores();
         Ok(())

@@ -242,7 +242,6 @@ fn next_step(fatal: &Fatal) -> &'static str {
         Fatal::Superblock(S::OmfMajor { .. } | S::Version { .. }) => {
             "use the version of famfs that made it"
         }
-        Fatal::Superblock(_) | Fatal::Header(_) => "`famfs fsck` tells more",
         Fatal::Device(_) => "the device is not the one that the volume was made on, or was cut",
         _ => "`famfs fsck` tells more",
     }
@@ -260,7 +259,11 @@ pub struct Face {
 }
 
 const fn face(errno: i32, exit: i32, python: &'static str) -> Face {
-    Face { errno, exit, python }
+    Face {
+        errno,
+        exit,
+        python,
+    }
 }
 
 impl Error {
@@ -289,9 +292,10 @@ impl Error {
             Self::Unsupported { .. } => face(libc::EOPNOTSUPP, 1, "Unsupported"),
             Self::VolumeChanged { .. } => face(libc::ESTALE, 1, "VolumeChanged"),
             Self::MemoryFault { .. } => face(libc::EIO, 1, "MemoryFault"),
-            Self::InvalidPath { reason: PathError::TooLong { .. }, .. } => {
-                face(libc::ENAMETOOLONG, 1, "InvalidPath")
-            }
+            Self::InvalidPath {
+                reason: PathError::TooLong { .. },
+                ..
+            } => face(libc::ENAMETOOLONG, 1, "InvalidPath"),
             Self::InvalidPath { .. } => face(libc::EINVAL, 1, "InvalidPath"),
             Self::Forked | Self::NoReservation { .. } => face(libc::ESTALE, 1, "FamfsError"),
             Self::Usage(_) => face(libc::EINVAL, 2, "FamfsError"),
@@ -310,7 +314,9 @@ impl Error {
                 what,
                 next: "ask its owner for access, or run this as root",
             },
-            io::ErrorKind::NotFound => Self::NotFound { path: path.display().to_string() },
+            io::ErrorKind::NotFound => Self::NotFound {
+                path: path.display().to_string(),
+            },
             io::ErrorKind::StorageFull => Self::HostFull { path, len: 0 },
             _ => Self::Io { path, what, source },
         }
@@ -343,7 +349,11 @@ impl Error {
             },
             SourceError::NoSpace { path, len } => Self::HostFull { path, len },
             SourceError::Fault { path, source } => Self::fault(&path)(source),
-            SourceError::Io { path, action, source } => Self::io(&path, action)(source),
+            SourceError::Io {
+                path,
+                action,
+                source,
+            } => Self::io(&path, action)(source),
             other => Self::Unsupported {
                 what: other.to_string(),
                 why: "use a /dev/dax device, a /dev/pmem device, or a backing file".into(),
@@ -366,10 +376,15 @@ impl Error {
     pub(crate) fn append(device: &Path, names: &[String]) -> impl FnOnce(AppendError) -> Self {
         let (device, names) = (device.to_owned(), names.to_vec());
         move |error| match error {
-            AppendError::ReadOnly(reason) => Self::ReadOnlyVolume { path: device, reason },
-            AppendError::LogFull { wanted, left } => {
-                Self::LogFull { path: names.into_iter().next().unwrap_or_default(), wanted, left }
-            }
+            AppendError::ReadOnly(reason) => Self::ReadOnlyVolume {
+                path: device,
+                reason,
+            },
+            AppendError::LogFull { wanted, left } => Self::LogFull {
+                path: names.into_iter().next().unwrap_or_default(),
+                wanted,
+                left,
+            },
             AppendError::Refused { index, kind } => {
                 let path = names.into_iter().nth(index).unwrap_or_default();
                 match kind {

@@ -8,7 +8,9 @@ use std::os::unix::fs::MetadataExt;
 
 /// The processes that hold a lock on `file`, as `process 12 (name)`.
 pub(crate) fn of_lock(file: &File) -> String {
-    let Ok(metadata) = file.metadata() else { return "another process".into() };
+    let Ok(metadata) = file.metadata() else {
+        return "another process".into();
+    };
     let inode = format!(":{}", metadata.ino());
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     let pids = locks.lines().filter_map(|line| {
@@ -46,5 +48,9 @@ fn named(pids: impl Iterator<Item = u32>) -> String {
             format!("process {pid} ({})", name.trim())
         })
         .collect();
-    if names.is_empty() { "another process".into() } else { names.join(", ") }
+    if names.is_empty() {
+        "another process".into()
+    } else {
+        names.join(", ")
+    }
 }

@@ -30,7 +30,10 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x7e0c_95d2_3d1a_4f0b_9f57_6c2b_8f1e_a0d
 pub fn identity() -> Result<Uuid> {
     find(
         Path::new(SHARED_FILE),
-        &[Path::new("/etc/machine-id"), Path::new("/var/lib/dbus/machine-id")],
+        &[
+            Path::new("/etc/machine-id"),
+            Path::new("/var/lib/dbus/machine-id"),
+        ],
         state_file().as_deref(),
     )
 }
@@ -75,7 +78,11 @@ fn find(shared: &Path, machine_ids: &[&Path], state: Option<&Path>) -> Result<Uu
             shared.display()
         ))
     })?;
-    let read = || fs::read_to_string(state).ok().and_then(|text| text.trim().parse().ok());
+    let read = || {
+        fs::read_to_string(state)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+    };
     if let Some(identity) = read() {
         return Ok(identity);
     }
@@ -83,12 +90,12 @@ fn find(shared: &Path, machine_ids: &[&Path], state: Option<&Path>) -> Result<Uu
     match write_new(state, &format!("{made}\n"), 0o644) {
         Ok(()) => Ok(made),
         // Another process was first: its identity is the host's.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read().ok_or_else(|| {
-            Error::BadContent {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            read().ok_or_else(|| Error::BadContent {
                 path: state.display().to_string(),
                 reason: "a uuid was expected; remove the file".into(),
-            }
-        }),
+            })
+        }
         Err(error) => Err(Error::io(state, "keep this host's identity")(error)),
     }
 }
@@ -106,8 +113,14 @@ fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(dir)?;
     let draft = dir.join(format!(".{}", Uuid::new_v4()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
-    let linked = file.write_all(text.as_bytes()).and_then(|()| fs::hard_link(&draft, path));
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&draft)?;
+    let linked = file
+        .write_all(text.as_bytes())
+        .and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     linked
 }
@@ -143,6 +156,9 @@ mod tests {
         assert_eq!(find(&missing, &[&missing], Some(&state)).unwrap(), made);
         assert!(find(&missing, &[&missing], None).is_err());
         fs::write(&missing, "nonsense").unwrap();
-        assert!(matches!(find(&missing, &[], Some(&state)), Err(Error::BadContent { .. })));
+        assert!(matches!(
+            find(&missing, &[], Some(&state)),
+            Err(Error::BadContent { .. })
+        ));
     }
 }

@@ -32,7 +32,10 @@ pub(crate) struct Held<'a> {
 
 impl HostLock {
     pub(crate) fn new(file: File) -> Self {
-        Self { file, threads: Mutex::new(()) }
+        Self {
+            file,
+            threads: Mutex::new(()),
+        }
     }
 
     /// Waits for the lock.
@@ -47,7 +50,12 @@ impl HostLock {
         let mut pause = Duration::from_micros(20);
         loop {
             match self.file.try_lock() {
-                Ok(()) => return Ok(Held { file: &self.file, _threads: threads }),
+                Ok(()) => {
+                    return Ok(Held {
+                        file: &self.file,
+                        _threads: threads,
+                    });
+                }
                 Err(TryLockError::Error(error)) => return Err(Error::io(device, "lock")(error)),
                 Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => {
                     let holders = format!(
@@ -55,7 +63,10 @@ impl HostLock {
                         crate::holders::of_lock(&self.file),
                         PATIENCE.as_secs()
                     );
-                    return Err(Error::Busy { path: device.to_owned(), holders });
+                    return Err(Error::Busy {
+                        path: device.to_owned(),
+                        holders,
+                    });
                 }
                 Err(TryLockError::WouldBlock) => {
                     thread::sleep(pause);

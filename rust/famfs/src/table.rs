@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use famfs_core::extent::{Extent, Extents, Map};
 use famfs_core::media::MAX_EXTENTS;
@@ -76,11 +77,14 @@ struct Own {
 
 fn range(index: u64) -> RecordRange {
     // Index 0 is the first record after the head.
-    RecordRange { start: (index + 1) * RECORD as u64, len: RECORD as u64 }
+    RecordRange {
+        start: (index + 1) * RECORD as u64,
+        len: RECORD as u64,
+    }
 }
 
 /// Where the table of a volume is.
-fn path_of(source: &Source, uuid: Uuid) -> PathBuf {
+pub(crate) fn path_of(source: &Source, uuid: Uuid) -> PathBuf {
     if source.kind() == Kind::File {
         let real = fs::canonicalize(source.path()).unwrap_or_else(|_| source.path().to_owned());
         let name = real.file_name().unwrap_or_default().to_string_lossy();
@@ -91,7 +95,7 @@ fn path_of(source: &Source, uuid: Uuid) -> PathBuf {
 }
 
 impl Table {
-    /// Opens the table, which is made if it is missing and emptied if it is another volume's.
+    /// Opens the table, which is made if it is missing.
     pub(crate) fn open(source: &Source, uuid: Uuid) -> Result<Self> {
         let path = path_of(source, uuid);
         if let Some(dir) = path.parent() {
@@ -112,22 +116,28 @@ impl Table {
             .mode(mode & 0o666)
             .open(&path)
             .map_err(Error::io(&path, "open the reservations in"))?;
-        let closed = close_in_child(&file).ok();
-        let table = Self { path, uuid, file, own: BTreeMap::new(), _closed_in_child: closed };
-        table.check_head()?;
-        Ok(table)
-    }
-
-    /// The path of the table beside a backing file, which goes with it.
-    pub(crate) fn path(source: &Source, uuid: Uuid) -> PathBuf {
-        path_of(source, uuid)
+        let closed = close_in_child(file.as_raw_fd()).ok();
+        Ok(Self {
+            path,
+            uuid,
+            file,
+            own: BTreeMap::new(),
+            _closed_in_child: closed,
+        })
     }
 
     fn io(&self, what: &'static str) -> impl FnOnce(io::Error) -> Error {
         Error::io(&self.path, what)
     }
 
-    fn check_head(&self) -> Result<()> {
+    /// Makes the table this volume's, and emptied, if it is new or another volume's. The first
+    /// thing to call under the host lock.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where the file was removed: who did that made the others forget what is
+    /// reserved.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.check_place()?;
         let mut bytes = [0; RECORD];
         let read = self.file.read_exact_at(&mut bytes, 0);
         let head: &RawHead = zerocopy::transmute_ref!(&bytes);
@@ -140,11 +150,11 @@ impl Table {
             unused: [0; 488],
         };
         self.file.set_len(0).map_err(self.io("empty"))?;
-        self.file.write_all_at(head.as_bytes(), 0).map_err(self.io("write"))
+        self.file
+            .write_all_at(head.as_bytes(), 0)
+            .map_err(self.io("write"))
     }
 
-    /// Whether the file that this process has open is still the one at its path: who removed it
-    /// made the others forget what is reserved.
     fn check_place(&self) -> Result<()> {
         let open = self.file.metadata().map_err(self.io("examine"))?;
         match fs::metadata(&self.path) {
@@ -159,23 +169,38 @@ impl Table {
 
     /// All reservations that somebody holds; records that nobody holds are freed on the way.
     pub(crate) fn live(&self) -> Result<Vec<Promise>> {
-        self.check_place()?;
-        Ok(self.records()?.into_iter().filter_map(|(_, promise)| promise).collect())
+        Ok(self
+            .records()?
+            .into_iter()
+            .filter_map(|(_, promise)| promise)
+            .collect())
     }
 
     /// Every record: its index, and what it promises if somebody holds it.
     fn records(&self) -> Result<Vec<(u64, Option<Promise>)>> {
         let len = self.file.metadata().map_err(self.io("examine"))?.len();
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0).saturating_sub(RECORD)];
-        self.file.read_exact_at(&mut bytes, RECORD as u64).map_err(self.io("read"))?;
+        self.file
+            .read_exact_at(&mut bytes, RECORD as u64)
+            .map_err(self.io("read"))?;
         let (records, _) = bytes.as_chunks::<RECORD>();
-        (0..).zip(records).map(|(index, bytes)| Ok((index, self.judge(index, bytes)?))).collect()
+        (0..)
+            .zip(records)
+            .map(|(index, bytes)| Ok((index, self.judge(index, bytes)?)))
+            .collect()
     }
 
     fn judge(&self, index: u64, bytes: &[u8; RECORD]) -> Result<Option<Promise>> {
-        let Some(promise) = decode(bytes) else { return Ok(None) };
-        let held = self.own.get(&promise.token).is_some_and(|own| own.index == index)
-            || range(index).is_held_elsewhere(&self.file).map_err(self.io("ask for locks in"))?;
+        let Some(promise) = decode(bytes) else {
+            return Ok(None);
+        };
+        let held = self
+            .own
+            .get(&promise.token)
+            .is_some_and(|own| own.index == index)
+            || range(index)
+                .is_held_elsewhere(&self.file)
+                .map_err(self.io("ask for locks in"))?;
         if held {
             return Ok(Some(promise));
         }
@@ -185,19 +210,22 @@ impl Table {
 
     fn clear(&self, index: u64) -> Result<()> {
         let at = range(index).start;
-        self.file.write_all_at(&[0; RECORD], at).map_err(self.io("write"))
+        self.file
+            .write_all_at(&[0; RECORD], at)
+            .map_err(self.io("write"))
     }
 
     /// Enters a promise, held by this process.
     pub(crate) fn add(&mut self, promise: &Promise) -> Result<()> {
-        self.check_place()?;
         let records = self.records()?;
         let index = records
             .iter()
             .find(|(_, promise)| promise.is_none())
             .map_or(records.len() as u64, |(index, _)| *index);
         // Held before it is there: nobody ever sees it without a holder.
-        range(index).hold(&self.file).map_err(self.io("lock a record of"))?;
+        range(index)
+            .hold(&self.file)
+            .map_err(self.io("lock a record of"))?;
         let written = self.file.write_all_at(&encode(promise), range(index).start);
         if let Err(error) = written {
             let _ = range(index).release(&self.file);
@@ -209,7 +237,6 @@ impl Table {
 
     /// Holds a promise that another process, or another handle of this one, holds too.
     pub(crate) fn adopt(&mut self, token: Uuid) -> Result<Promise> {
-        self.check_place()?;
         let found = self
             .records()?
             .into_iter()
@@ -218,7 +245,9 @@ impl Table {
         if let Some(own) = self.own.get_mut(&token) {
             own.handles += 1;
         } else {
-            range(index).hold(&self.file).map_err(self.io("lock a record of"))?;
+            range(index)
+                .hold(&self.file)
+                .map_err(self.io("lock a record of"))?;
             self.own.insert(token, Own { index, handles: 1 });
         }
         Ok(promise)
@@ -226,20 +255,29 @@ impl Table {
 
     /// Checks that a promise of this process is still there, to be committed.
     pub(crate) fn confirm(&self, token: Uuid) -> Result<()> {
-        self.check_place()?;
         let own = self.own.get(&token).ok_or(Error::NoReservation { token })?;
-        let mut bytes = [0; RECORD];
-        self.file.read_exact_at(&mut bytes, range(own.index).start).map_err(self.io("read"))?;
-        match decode(&bytes) {
-            Some(promise) if promise.token == token => Ok(()),
-            _ => Err(Error::NoReservation { token }),
+        if self.has(own.index, token)? {
+            Ok(())
+        } else {
+            Err(Error::NoReservation { token })
         }
+    }
+
+    /// Whether a record still is the one of `token`: it was committed otherwise, by another holder.
+    fn has(&self, index: u64, token: Uuid) -> Result<bool> {
+        let mut bytes = [0; RECORD];
+        self.file
+            .read_exact_at(&mut bytes, range(index).start)
+            .map_err(self.io("read"))?;
+        Ok(decode(&bytes).is_some_and(|promise| promise.token == token))
     }
 
     /// One handle of this process lets go. With the last one the record is freed, unless another
     /// process holds it too.
     pub(crate) fn release(&mut self, token: Uuid) -> Result<()> {
-        let Some(own) = self.own.get_mut(&token) else { return Ok(()) };
+        let Some(own) = self.own.get_mut(&token) else {
+            return Ok(());
+        };
         own.handles -= 1;
         if own.handles > 0 {
             return Ok(());
@@ -247,17 +285,26 @@ impl Table {
         let range = range(own.index);
         let index = own.index;
         self.own.remove(&token);
-        if !range.is_held_elsewhere(&self.file).map_err(self.io("ask for locks in"))? {
+        let held = range
+            .is_held_elsewhere(&self.file)
+            .map_err(self.io("ask for locks in"))?;
+        if !held && self.has(index, token)? {
             self.clear(index)?;
         }
-        range.release(&self.file).map_err(self.io("unlock a record of"))
+        range
+            .release(&self.file)
+            .map_err(self.io("unlock a record of"))
     }
 
     /// A promise was kept: the log names its extents now. Whoever else holds it finds it gone.
     pub(crate) fn fulfil(&mut self, token: Uuid) -> Result<()> {
-        let Some(own) = self.own.remove(&token) else { return Ok(()) };
+        let Some(own) = self.own.remove(&token) else {
+            return Ok(());
+        };
         self.clear(own.index)?;
-        range(own.index).release(&self.file).map_err(self.io("unlock a record of"))
+        range(own.index)
+            .release(&self.file)
+            .map_err(self.io("unlock a record of"))
     }
 }
 
@@ -294,7 +341,14 @@ fn decode(bytes: &[u8; RECORD]) -> Option<Promise> {
     let extents = Extents::new(&extents)?;
     let map = match raw.chunk_size.get() {
         0 => Map::Simple(extents),
-        chunk_size => Map::Interleaved { chunk_size: ByteLen(chunk_size), strips: extents },
+        chunk_size => Map::Interleaved {
+            chunk_size: ByteLen(chunk_size),
+            strips: extents,
+        },
     };
-    Some(Promise { token: Uuid::from_bytes(raw.token), size: ByteLen(raw.size.get()), map })
+    Some(Promise {
+        token: Uuid::from_bytes(raw.token),
+        size: ByteLen(raw.size.get()),
+        map,
+    })
 }
