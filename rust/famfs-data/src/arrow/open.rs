@@ -122,7 +122,7 @@ impl ArrowFile {
     /// # Errors
     /// If there is no such batch or its header is broken.
     pub fn batch_rows(&self, batch: usize) -> Result<usize, DataError> {
-        Ok(self.header(batch)?.rows)
+        Ok(self.header(batch)?.rows())
     }
 
     /// The number of rows of all batches: reads all their headers.
@@ -161,8 +161,8 @@ impl ArrowFile {
         let build = || {
             let data =
                 Builder::new(self, header, self.starts[index])?.array(field.data_type(), shape)?;
-            if data.len() != header.rows {
-                let (found, rows) = (data.len(), header.rows);
+            if data.len() != header.rows() {
+                let (found, rows) = (data.len(), header.rows());
                 let detail = format!("{found} values, expected {rows} as the batch has rows");
                 return Err(DataError::corrupt("arrow data", detail));
             }
@@ -300,8 +300,8 @@ impl ArrowFile {
             }
             let batch = &found.batch;
             let data = Builder::new(self, batch, Slots::default())?.array(data_type, shape)?;
-            if data.len() != batch.rows {
-                let (len, rows) = (data.len(), batch.rows);
+            if data.len() != batch.rows() {
+                let (len, rows) = (data.len(), batch.rows());
                 let detail = format!("dictionary {id} has {len} values, expected {rows}");
                 return Err(DataError::corrupt("arrow message", detail));
             }

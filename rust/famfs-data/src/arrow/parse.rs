@@ -12,8 +12,9 @@ use std::ops::Range;
 const FOOTER: &str = "arrow footer";
 const MESSAGE: &str = "arrow message";
 
-/// More rows than this can't be meant: columns of nulls take no bytes, so nothing else limits them.
-pub(super) const MAX_ROWS: i64 = 1 << 40;
+/// Columns of nulls take no bytes of the file, so their length is limited by this alone: whoever
+/// makes a bitmap for one must be able to. Files that are larger may have a row to each bit.
+const MAX_EMPTY_ROWS: u64 = 1 << 31;
 
 /// Where a message lies in the file; both ranges are inside.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ pub(super) fn footer(peek: &dyn Peek) -> Result<Footer, DataError> {
     let start = size - tail - len;
     let bytes = read(peek, start..start + len)?;
     let footer = ipc::root_as_footer_with_opts(&options(bytes.len()), &bytes)
-        .map_err(|error| DataError::corrupt(FOOTER, error.to_string()))?;
+        .map_err(|error| invalid(FOOTER, &error))?;
     let version = footer.version();
     if !matches!(version, ipc::MetadataVersion::V4 | ipc::MetadataVersion::V5) {
         let name = version.variant_name().unwrap_or("unknown");
@@ -136,10 +137,7 @@ fn blocks<'a>(
 #[derive(Debug)]
 pub(super) struct Batch {
     raw: Vec<u8>,
-    nodes: Range<usize>,
-    buffers: Range<usize>,
-    variadic: Range<usize>,
-    pub(super) rows: usize,
+    places: Places,
     body: Range<u64>,
 }
 
@@ -159,7 +157,7 @@ pub(super) fn batch(peek: &dyn Peek, block: &Block) -> Result<Batch, DataError> 
         .header_as_record_batch()
         .ok_or_else(|| wrong_kind("a record batch", message.header_type()))?;
     check_body(message, block)?;
-    let places = places(&raw, batch)?;
+    let places = places(&raw, batch, block)?;
     Ok(places.batch(raw, block))
 }
 
@@ -174,7 +172,7 @@ pub(super) fn dictionary(peek: &dyn Peek, block: &Block) -> Result<DictionaryBat
     let batch = outer
         .data()
         .ok_or_else(|| DataError::corrupt(MESSAGE, "a dictionary has no data"))?;
-    let (id, delta, places) = (outer.id(), outer.isDelta(), places(&raw, batch)?);
+    let (id, delta, places) = (outer.id(), outer.isDelta(), places(&raw, batch, block)?);
     Ok(DictionaryBatch {
         id,
         delta,
@@ -182,40 +180,36 @@ pub(super) fn dictionary(peek: &dyn Peek, block: &Block) -> Result<DictionaryBat
     })
 }
 
+/// Where the message's lists lie in its copy.
+#[derive(Debug)]
 struct Places {
     nodes: Range<usize>,
     buffers: Range<usize>,
     variadic: Range<usize>,
     rows: usize,
+    max_rows: i64,
 }
 
 impl Places {
     fn batch(self, raw: Vec<u8>, block: &Block) -> Batch {
-        let Self {
-            nodes,
-            buffers,
-            variadic,
-            rows,
-        } = self;
         Batch {
             raw,
-            nodes,
-            buffers,
-            variadic,
-            rows,
+            places: self,
             body: block.body.clone(),
         }
     }
 }
 
-fn places(raw: &[u8], batch: ipc::RecordBatch<'_>) -> Result<Places, DataError> {
+fn places(raw: &[u8], batch: ipc::RecordBatch<'_>, block: &Block) -> Result<Places, DataError> {
     if batch.compression().is_some() {
         return Err(DataError::unsupported(
             "a compressed table",
             "write it uncompressed",
         ));
     }
-    let rows = count("rows", batch.length(), MAX_ROWS)?;
+    let bits = (block.body.end - block.body.start).saturating_mul(8);
+    let max_rows = super::body::signed(bits.max(MAX_EMPTY_ROWS));
+    let rows = count("rows", batch.length(), max_rows)?;
     // Where the verified vectors lie in the copy.
     let place = |bytes: Option<&[u8]>| match bytes {
         Some(bytes) => {
@@ -229,16 +223,21 @@ fn places(raw: &[u8], batch: ipc::RecordBatch<'_>) -> Result<Places, DataError> 
         buffers: place(batch.buffers().map(|list| list.bytes())),
         variadic: place(batch.variadicBufferCounts().map(|list| list.bytes())),
         rows,
+        max_rows,
     })
 }
 
 impl Batch {
+    pub(super) fn rows(&self) -> usize {
+        self.places.rows
+    }
+
     /// Whether the message has as many nodes and buffers as the columns need.
     pub(super) fn check_slots(&self, expected: Slots) -> Result<(), DataError> {
         let found = Slots {
-            nodes: self.nodes.len() / 16,
-            buffers: self.buffers.len() / 16,
-            views: self.variadic.len() / 8,
+            nodes: self.places.nodes.len() / 16,
+            buffers: self.places.buffers.len() / 16,
+            views: self.places.variadic.len() / 8,
         };
         let data: usize = self.data_buffers(0..found.views)?;
         let expected_buffers = expected.buffers.saturating_add(data);
@@ -259,14 +258,14 @@ impl Batch {
 
     /// The length and null count of node `i`.
     pub(super) fn node(&self, i: usize) -> Result<(usize, usize), DataError> {
-        let (len, nulls) = self.pair(&self.nodes, i)?;
-        let len = count("values", len, MAX_ROWS)?;
+        let (len, nulls) = self.pair(&self.places.nodes, i)?;
+        let len = count("values", len, self.places.max_rows)?;
         Ok((len, count("nulls", nulls, super::body::signed(len as u64))?))
     }
 
     /// Where buffer `i` lies in the file.
     pub(super) fn buffer(&self, i: usize) -> Result<Range<usize>, DataError> {
-        let (at, len) = self.pair(&self.buffers, i)?;
+        let (at, len) = self.pair(&self.places.buffers, i)?;
         let size = self.body.end - self.body.start;
         let inside = || {
             let (at, len) = (u64::try_from(at).ok()?, u64::try_from(len).ok()?);
@@ -284,7 +283,7 @@ impl Batch {
     pub(super) fn data_buffers(&self, views: Range<usize>) -> Result<usize, DataError> {
         let mut sum = 0;
         for i in views {
-            let bytes = self.raw[self.variadic.clone()]
+            let bytes = self.raw[self.places.variadic.clone()]
                 .get(i * 8..)
                 .and_then(<[u8]>::first_chunk::<8>)
                 .ok_or_else(|| DataError::corrupt(MESSAGE, "counts of data buffers are missing"))?;
@@ -334,7 +333,7 @@ fn header(peek: &dyn Peek, block: &Block) -> Result<Vec<u8>, DataError> {
 
 fn root(raw: &[u8]) -> Result<ipc::Message<'_>, DataError> {
     ipc::root_as_message_with_opts(&options(raw.len()), raw)
-        .map_err(|error| DataError::corrupt(MESSAGE, error.to_string()))
+        .map_err(|error| invalid(MESSAGE, &error))
 }
 
 fn check_body(message: ipc::Message<'_>, block: &Block) -> Result<(), DataError> {
@@ -353,6 +352,16 @@ fn options(size: usize) -> VerifierOptions {
         max_tables: size / 4 + 1,
         ..VerifierOptions::default()
     }
+}
+
+fn invalid(part: &'static str, error: &flatbuffers::InvalidFlatbuffer) -> DataError {
+    let text = error.to_string();
+    let line = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.');
+    DataError::corrupt(part, format!("invalid flatbuffer: {line}"))
 }
 
 fn wrong_kind(expected: &str, found: ipc::MessageHeader) -> DataError {
