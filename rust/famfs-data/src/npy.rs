@@ -278,15 +278,15 @@ fn entries(dict: Literal) -> Result<(Literal, bool, Vec<u64>), DataError> {
                 order.replace(value).is_none()
             }
             (Literal::Text(key), Literal::Tuple(axes)) if key == "shape" => {
-                let axis = |axis: Literal| match axis {
-                    Literal::Int(axis) => Ok(axis),
+                let length = |item: Literal| match item {
+                    Literal::Int(length) => Ok(length),
                     other => Err(corrupt(format!(
                         "{other} in the shape, expected an integer"
                     ))),
                 };
                 let axes = axes
                     .into_iter()
-                    .map(axis)
+                    .map(length)
                     .collect::<Result<Vec<u64>, _>>()?;
                 shape.replace(axes).is_none()
             }

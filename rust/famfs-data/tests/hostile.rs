@@ -57,12 +57,13 @@ fn every_hostile_file_is_an_error_or_a_table() {
                 }
                 Err(error) => {
                     errors += 1;
-                    let mut text = error.to_string();
+                    let mut chain = vec![error.to_string()];
                     let mut source = std::error::Error::source(&error);
                     while let Some(cause) = source {
-                        text += &format!(": {cause}");
+                        chain.push(cause.to_string());
                         source = cause.source();
                     }
+                    let text = chain.join(": ");
                     assert!(!text.ends_with('.'), "{text}");
                     println!("{text}: {}", path.display());
                 }

@@ -95,7 +95,7 @@ impl Parts {
             | DataType::Map(field, _) => vec![(field.data_type(), 0)],
             DataType::FixedSizeList(field, size) => {
                 let size = usize::try_from(*size).unwrap_or(usize::MAX);
-                let values = self.len.checked_mul(size).unwrap_or(usize::MAX);
+                let values = self.len.saturating_mul(size);
                 vec![(field.data_type(), values)]
             }
             DataType::Struct(fields) => fields
@@ -186,13 +186,14 @@ impl Parts {
     fn offsets<T: ArrowNativeType>(&self, limit: usize) -> Result<(), DataError> {
         let buffer = self.typed::<T>(0, self.len + 1);
         let offsets = buffer.typed_data::<T>();
-        // Without branches on the way: the whole is judged, and only a bad one is looked for.
+        // Without a branch for each: the whole is judged, and only a bad one is looked for.
         let falls = offsets
             .windows(2)
-            .fold(false, |bad, pair| bad | (pair[0] > pair[1]));
+            .map(|pair| usize::from(pair[0] > pair[1]))
+            .sum::<usize>();
         let ends = |offset: Option<&T>| offset.and_then(|offset| offset.to_usize());
         let (first, last) = (ends(offsets.first()), ends(offsets.last()));
-        if falls {
+        if falls > 0 {
             let at = offsets
                 .windows(2)
                 .position(|pair| pair[0] > pair[1])
@@ -236,7 +237,7 @@ impl Parts {
         let views = self.typed::<u128>(0, self.len);
         let data = &self.buffers[1..];
         for (row, view) in views.typed_data::<u128>().iter().enumerate() {
-            let (len, index, offset) = super::encode::view_parts(*view);
+            let (len, index, offset) = super::views::view_parts(*view);
             let end = offset as usize + len as usize;
             if len > 12
                 && data
@@ -262,7 +263,7 @@ impl Parts {
         }
         let ids = self.typed::<u8>(0, self.len);
         let offsets = (mode == UnionMode::Dense).then(|| self.typed::<i32>(1, self.len));
-        let offsets = offsets.as_ref().map(|offsets| offsets.typed_data::<i32>());
+        let offsets = offsets.as_ref().map(Buffer::typed_data::<i32>);
         for (row, id) in ids.as_slice().iter().enumerate() {
             let Some(len) = lens[usize::from(*id)] else {
                 let found = id.cast_signed();

@@ -156,7 +156,7 @@ fn unify(
         .iter()
         .map(|chunk| chunk.array.as_any_dictionary().values())
         .collect();
-    let Some(longest) = values.iter().max_by_key(|array| array.len()) else {
+    let Some(longest) = values.iter().max_by_key(Array::len) else {
         return Ok((None, Vec::new()));
     };
     let begins = |array: &&ArrayRef| {

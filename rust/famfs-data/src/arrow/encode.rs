@@ -8,15 +8,14 @@ use super::body::{Body, Piece};
 use super::dictionary::{Dictionary, KeyMap, Tree};
 use crate::error::DataError;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBufferBuilder, GenericByteArray, GenericByteViewArray,
-    OffsetSizeTrait, PrimitiveArray, RunArray, UnionArray,
+    Array, ArrayRef, AsArray, BooleanBufferBuilder, GenericByteArray, OffsetSizeTrait,
+    PrimitiveArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowDictionaryKeyType, ArrowNativeType, BinaryType, BinaryViewType, ByteArrayType,
-    ByteViewType, DataType, Int8Type, Int16Type, Int32Type, Int64Type, LargeBinaryType,
-    LargeUtf8Type, RunEndIndexType, StringViewType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    UnionMode, Utf8Type,
+    ArrowDictionaryKeyType, ArrowNativeType, BinaryType, BinaryViewType, ByteArrayType, DataType,
+    Int8Type, Int16Type, Int32Type, Int64Type, LargeBinaryType, LargeUtf8Type, StringViewType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type, Utf8Type,
 };
 
 /// A part of a column, and which of the caller's batches it comes from.
@@ -27,7 +26,7 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    fn with(&self, array: ArrayRef) -> Self {
+    pub(super) fn with(&self, array: ArrayRef) -> Self {
         Self {
             array,
             source: self.source,
@@ -277,10 +276,12 @@ impl Encoder<'_> {
                 (a.min(offset), b.max(offset + size))
             });
             let start = start.min(end);
-            if start == 0 && base == 0 && end > 0 {
+            // Empty lists may point anywhere; where they point past what is left, they are moved.
+            let stays =
+                start == 0 && base == 0 && list.offsets().iter().all(|o| o.as_usize() <= end);
+            if stays {
                 offsets.push(Piece::Borrowed(list.offsets().inner().clone()));
             } else {
-                // Empty lists may point anywhere: they point at the start.
                 let moved = list
                     .offsets()
                     .iter()
@@ -311,50 +312,6 @@ impl Encoder<'_> {
         self.put(child_type(data_type)?, tree.child(0), &children)
     }
 
-    /// Data buffers follow one another, cut to what the views use; views are made anew only where
-    /// that moves what they point at.
-    fn views<T: ByteViewType>(&mut self, chunks: &[Chunk]) {
-        let mut views = Vec::with_capacity(chunks.len());
-        let mut data: Vec<Piece> = Vec::new();
-        for chunk in chunks {
-            let array: &GenericByteViewArray<T> = chunk.array.as_byte_view::<T>();
-            let base = data.len();
-            let cut = ViewCut::of(array);
-            let mut moves = vec![(0_u32, 0_u32); cut.used.len()];
-            for (i, range) in cut.used.iter().enumerate() {
-                let Some((start, end)) = range else { continue };
-                moves[i] = (u32::try_from(data.len()).unwrap_or(u32::MAX), *start);
-                let (start, end) = (*start as usize, *end);
-                let buffer = &array.data_buffers()[i];
-                data.push(Piece::Borrowed(
-                    buffer.slice_with_length(start, end - start),
-                ));
-            }
-            let stays = |(i, range): (usize, &Option<(u32, usize)>)| {
-                range.is_none() || moves[i] == (u32::try_from(i).unwrap_or(u32::MAX), 0)
-            };
-            if !cut.stray && base == 0 && cut.used.iter().enumerate().all(stays) {
-                views.push(Piece::Borrowed(array.views().inner().clone()));
-            } else {
-                let moved = array.views().iter().enumerate().map(|(row, view)| {
-                    if array.is_null(row) {
-                        0
-                    } else {
-                        move_view(*view, &moves)
-                    }
-                });
-                views.push(Piece::Owned(Buffer::from_vec(moved.collect::<Vec<u128>>())));
-            }
-        }
-        self.body.buffer(views);
-        self.body
-            .variadic
-            .push(super::body::signed(data.len() as u64));
-        for piece in data {
-            self.body.buffer([piece]);
-        }
-    }
-
     fn keys<K: ArrowDictionaryKeyType>(&mut self, tree: &Tree, chunks: &[Chunk]) {
         let Some(dictionary) = tree.dictionary.and_then(|at| self.dictionaries.get(at)) else {
             self.body.no_buffer();
@@ -374,158 +331,6 @@ impl Encoder<'_> {
                 }
             }
         }));
-    }
-
-    fn union(
-        &mut self,
-        data_type: &DataType,
-        mode: UnionMode,
-        tree: &Tree,
-        chunks: &[Chunk],
-    ) -> Result<(), DataError> {
-        let DataType::Union(fields, _) = data_type else {
-            return Ok(());
-        };
-        let arrays: Vec<&UnionArray> = chunks.iter().map(|chunk| chunk.array.as_union()).collect();
-        let ids = arrays
-            .iter()
-            .map(|union| Piece::Borrowed(union.type_ids().inner().clone()));
-        self.body.buffer(ids.collect::<Vec<_>>());
-        let mut children: Vec<Vec<Chunk>> = vec![Vec::new(); fields.len()];
-        let mut base = [0_usize; 128];
-        let mut pieces = Vec::new();
-        for (union, chunk) in arrays.iter().zip(chunks) {
-            let Some(offsets) = union.offsets().filter(|_| mode == UnionMode::Dense) else {
-                for ((id, _), child) in fields.iter().zip(&mut children) {
-                    child.push(chunk.with(union.child(id).clone()));
-                }
-                continue;
-            };
-            // Of each child, only what this chunk points at.
-            let mut used = [(usize::MAX, 0_usize); 128];
-            for (id, offset) in union.type_ids().iter().zip(offsets) {
-                let (at, range) = (offset.as_usize(), &mut used[id.as_usize() & 127]);
-                *range = (range.0.min(at), range.1.max(at + 1));
-            }
-            let mut stays = true;
-            for ((type_id, _), child) in fields.iter().zip(&mut children) {
-                let id = type_id.as_usize() & 127;
-                used[id].0 = used[id].0.min(used[id].1);
-                stays &= used[id].0 == base[id] || used[id].1 == 0;
-                let (start, end) = used[id];
-                child.push(chunk.with(union.child(type_id).slice(start, end - start)));
-            }
-            if stays {
-                pieces.push(Piece::Borrowed(offsets.inner().clone()));
-            } else {
-                let moved = union.type_ids().iter().zip(offsets).map(|(id, offset)| {
-                    let id = id.as_usize() & 127;
-                    i32::usize_as(offset.as_usize() - used[id].0 + base[id])
-                });
-                pieces.push(Piece::Owned(Buffer::from_vec(moved.collect::<Vec<i32>>())));
-            }
-            for (base, (start, end)) in base.iter_mut().zip(used) {
-                *base += end.saturating_sub(start);
-            }
-        }
-        if mode == UnionMode::Dense {
-            self.body.buffer(pieces);
-        }
-        for (i, ((_, field), children)) in fields.iter().zip(children).enumerate() {
-            self.put(field.data_type(), tree.child(i), &children)?;
-        }
-        Ok(())
-    }
-
-    fn runs<R: RunEndIndexType>(
-        &mut self,
-        data_type: &DataType,
-        tree: &Tree,
-        chunks: &[Chunk],
-    ) -> Result<(), DataError> {
-        let DataType::RunEndEncoded(_, values) = data_type else {
-            return Ok(());
-        };
-        let mut base = 0;
-        let mut ends: Vec<R::Native> = Vec::new();
-        let mut children = Vec::new();
-        for chunk in chunks.iter().filter(|chunk| !chunk.array.is_empty()) {
-            let Some(array) = chunk.array.as_any().downcast_ref::<RunArray<R>>() else {
-                continue;
-            };
-            let runs = array.run_ends();
-            let (first, last) = (
-                runs.get_start_physical_index(),
-                runs.get_end_physical_index(),
-            );
-            for end in &runs.values()[first..=last] {
-                let end = (end.as_usize() - runs.offset()).min(runs.len()) + base;
-                let Some(end) = R::Native::from_usize(end) else {
-                    return Err(too_large("the rows of one run-end encoded batch", end, 0));
-                };
-                ends.push(end);
-            }
-            base += runs.len();
-            children.push(chunk.with(array.values().slice(first, last + 1 - first)));
-        }
-        self.body.node(ends.len(), 0);
-        self.body.no_buffer();
-        self.body.buffer([Piece::Owned(Buffer::from_vec(ends))]);
-        self.put(values.data_type(), tree.child(1), &children)
-    }
-}
-
-/// What a view array uses of each of its data buffers.
-struct ViewCut {
-    used: Vec<Option<(u32, usize)>>,
-    /// Whether a view of a null points outside: readers may refuse that.
-    stray: bool,
-}
-
-impl ViewCut {
-    fn of<T: ByteViewType>(array: &GenericByteViewArray<T>) -> Self {
-        let buffers = array.data_buffers();
-        let mut cut = Self {
-            used: vec![None; buffers.len()],
-            stray: false,
-        };
-        for (row, view) in array.views().iter().enumerate() {
-            let (len, index, offset) = view_parts(*view);
-            if len <= 12 {
-                continue;
-            }
-            let end = offset as usize + len as usize;
-            let inside = buffers
-                .get(index as usize)
-                .is_some_and(|buffer| end <= buffer.len());
-            if array.is_null(row) {
-                cut.stray = true;
-            } else if inside {
-                let range = cut.used[index as usize].get_or_insert((offset, end));
-                *range = (range.0.min(offset), range.1.max(end));
-            }
-        }
-        cut
-    }
-}
-
-/// A view's length, buffer index and offset; the last two mean something only beyond 12 bytes.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the fields are 32 bits of the view each"
-)]
-pub(super) fn view_parts(view: u128) -> (u32, u32, u32) {
-    (view as u32, (view >> 64) as u32, (view >> 96) as u32)
-}
-
-fn move_view(view: u128, moves: &[(u32, u32)]) -> u128 {
-    let (len, index, offset) = view_parts(view);
-    match moves.get(index as usize) {
-        Some((to, start)) if len > 12 => {
-            let low = view & u128::from(u64::MAX);
-            low | u128::from(*to) << 64 | u128::from(offset.wrapping_sub(*start)) << 96
-        }
-        _ => view,
     }
 }
 
@@ -576,7 +381,7 @@ fn child_type(data_type: &DataType) -> Result<&DataType, DataError> {
     }
 }
 
-fn too_large(what: &'static str, found: usize, limit: usize) -> DataError {
+pub(super) fn too_large(what: &'static str, found: usize, limit: usize) -> DataError {
     DataError::TooLarge {
         what,
         found: found as u64,

@@ -14,6 +14,8 @@ mod message;
 mod open;
 mod parse;
 mod schema;
+mod variants;
+mod views;
 
 pub use layout::{ArrowPlan, PlanOptions, Span};
 pub use open::ArrowFile;

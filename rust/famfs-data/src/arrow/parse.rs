@@ -309,10 +309,9 @@ impl Batch {
 /// Copies a message's flatbuffer out.
 fn header(peek: &dyn Peek, block: &Block) -> Result<Vec<u8>, DataError> {
     let mut raw = read(peek, block.header.clone())?;
-    let (first, second): ([u8; 4], [u8; 4]) = match raw.first_chunk::<8>() {
-        Some([a, b, c, d, e, f, g, h]) => ([*a, *b, *c, *d], [*e, *f, *g, *h]),
-        None => return Err(DataError::corrupt(MESSAGE, "it is shorter than its prefix")),
-    };
+    let short = || DataError::corrupt(MESSAGE, "it is shorter than its prefix");
+    let (first, rest) = raw.split_first_chunk::<4>().ok_or_else(short)?;
+    let (first, second) = (*first, *rest.first_chunk::<4>().ok_or_else(short)?);
     // Files from before format version 0.15 have no continuation marker.
     let (prefix, len) = if first == CONTINUATION {
         (8, second)

@@ -154,33 +154,17 @@ impl Decoder {
         let missing = || corrupt("a field's type is missing");
         let one = |list: Vec<(Field, Shape)>| list.into_iter().next().ok_or_else(missing);
         let data_type = match field.type_type() {
-            ipc::Type::List => {
-                return Ok(list(
-                    2,
-                    one(self.children(field, Some(1))?)?,
-                    DataType::List,
-                ));
-            }
-            ipc::Type::LargeList => {
-                return Ok(list(
-                    2,
-                    one(self.children(field, Some(1))?)?,
-                    DataType::LargeList,
-                ));
-            }
-            ipc::Type::ListView => {
-                return Ok(list(
-                    3,
-                    one(self.children(field, Some(1))?)?,
-                    DataType::ListView,
-                ));
-            }
-            ipc::Type::LargeListView => {
-                return Ok(list(
-                    3,
-                    one(self.children(field, Some(1))?)?,
-                    DataType::LargeListView,
-                ));
+            ipc::Type::List
+            | ipc::Type::LargeList
+            | ipc::Type::ListView
+            | ipc::Type::LargeListView => {
+                let child = one(self.children(field, Some(1))?)?;
+                return Ok(match field.type_type() {
+                    ipc::Type::List => list(2, child, DataType::List),
+                    ipc::Type::LargeList => list(2, child, DataType::LargeList),
+                    ipc::Type::ListView => list(3, child, DataType::ListView),
+                    _ => list(3, child, DataType::LargeListView),
+                });
             }
             ipc::Type::FixedSizeList => {
                 let size = field
@@ -207,21 +191,7 @@ impl Decoder {
                 let fields: Vec<Field> = fields;
                 return Ok((DataType::Struct(fields.into()), shape(1, shapes)));
             }
-            ipc::Type::RunEndEncoded => {
-                let (fields, shapes): (Vec<Field>, Vec<Shape>) =
-                    self.children(field, Some(2))?.into_iter().unzip();
-                let mut fields = fields.into_iter().map(Arc::new);
-                let (Some(ends), Some(values)) = (fields.next(), fields.next()) else {
-                    return Err(missing());
-                };
-                if !ends.data_type().is_run_ends_type() {
-                    let found = ends.data_type();
-                    return Err(corrupt(format!(
-                        "run ends are {found}, expected int16 to int64"
-                    )));
-                }
-                return Ok((DataType::RunEndEncoded(ends, values), shape(0, shapes)));
-            }
+            ipc::Type::RunEndEncoded => return self.runs(field),
             ipc::Type::Union => return self.union(field),
             _ => flat(field)?,
         };
@@ -257,6 +227,22 @@ impl Decoder {
                 slots,
             },
         ))
+    }
+
+    fn runs(&mut self, field: ipc::Field<'_>) -> Result<(DataType, Shape), DataError> {
+        let (fields, shapes): (Vec<Field>, Vec<Shape>) =
+            self.children(field, Some(2))?.into_iter().unzip();
+        let mut fields = fields.into_iter().map(Arc::new);
+        let (Some(ends), Some(values)) = (fields.next(), fields.next()) else {
+            return Err(corrupt("runs without ends and values"));
+        };
+        if !ends.data_type().is_run_ends_type() {
+            let found = ends.data_type();
+            return Err(corrupt(format!(
+                "run ends are {found}, expected int16 to int64"
+            )));
+        }
+        Ok((DataType::RunEndEncoded(ends, values), shape(0, shapes)))
     }
 
     fn union(&mut self, field: ipc::Field<'_>) -> Result<(DataType, Shape), DataError> {

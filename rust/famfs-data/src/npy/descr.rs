@@ -52,8 +52,8 @@ fn sub_array(size: u64, shape: &Literal) -> Result<u64, DataError> {
         _ => return Err(corrupt(format!("{shape} is not a shape"))),
     };
     axes.iter().try_fold(size, |size, axis| match axis {
-        Literal::Int(axis) => size
-            .checked_mul(*axis)
+        Literal::Int(count) => size
+            .checked_mul(*count)
             .ok_or_else(|| corrupt("a type's size exceeds 64 bits")),
         _ => Err(corrupt(format!("{shape} is not a shape"))),
     })

@@ -58,13 +58,6 @@ pub fn streams() -> Vec<(String, SchemaRef, Vec<RecordBatch>)> {
     found
 }
 
-/// Bytes at an address that is a multiple of 64, as in a mapping.
-pub fn aligned(bytes: &[u8]) -> Bytes {
-    let mut buffer = arrow::buffer::MutableBuffer::new(bytes.len());
-    buffer.extend_from_slice(bytes);
-    Bytes::from_owner(arrow::buffer::Buffer::from(buffer).to_vec_owner())
-}
-
 struct Owner(arrow::buffer::Buffer);
 
 impl AsRef<[u8]> for Owner {
@@ -73,14 +66,11 @@ impl AsRef<[u8]> for Owner {
     }
 }
 
-trait ToOwner {
-    fn to_vec_owner(self) -> Owner;
-}
-
-impl ToOwner for arrow::buffer::Buffer {
-    fn to_vec_owner(self) -> Owner {
-        Owner(self)
-    }
+/// Bytes at an address that is a multiple of 64, as in a mapping.
+pub fn aligned(bytes: &[u8]) -> Bytes {
+    let mut buffer = arrow::buffer::MutableBuffer::new(bytes.len());
+    buffer.extend_from_slice(bytes);
+    Bytes::from_owner(Owner(buffer.into()))
 }
 
 pub fn open(bytes: &Bytes) -> Result<ArrowFile, famfs_data::DataError> {
@@ -102,7 +92,7 @@ pub fn write(schema: &SchemaRef, batches: &[RecordBatch], options: &PlanOptions)
 
 pub fn inside(data: &ArrayData, file: &Bytes) {
     let range = file.as_ptr_range();
-    let nulls = data.nulls().map(|nulls| nulls.buffer());
+    let nulls = data.nulls().map(arrow::buffer::NullBuffer::buffer);
     for buffer in data
         .buffers()
         .iter()
