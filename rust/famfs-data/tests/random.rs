@@ -34,7 +34,7 @@ impl Rng {
     fn text(&mut self) -> String {
         let len = [0, 3, 12, 13, 40][self.below(5)];
         (0..len)
-            .map(|_| ['a', 'z', 'é', '0'][self.below(4)])
+            .map(|_| ['a', 'z', '\u{e9}', '0'][self.below(4)])
             .collect()
     }
 

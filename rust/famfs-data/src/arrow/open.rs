@@ -41,7 +41,7 @@ pub struct ArrowFile {
     dictionary_types: HashMap<i64, (DataType, Shape)>,
     metadata: HashMap<String, String>,
     blocks: Vec<Block>,
-    batches: Vec<OnceLock<Batch>>,
+    batches: Vec<OnceLock<Box<Batch>>>,
     dictionary_blocks: Vec<Block>,
     dictionary_batches: OnceLock<Vec<DictionaryBatch>>,
     dictionaries: Mutex<HashMap<i64, ArrayData>>,
@@ -246,7 +246,7 @@ impl ArrowFile {
         }
         let batch = parse::batch(self.peek.as_ref(), block)?;
         batch.check_slots(self.starts.last().copied().unwrap_or_default())?;
-        Ok(slot.get_or_init(|| batch))
+        Ok(slot.get_or_init(|| Box::new(batch)))
     }
 
     fn dictionary_batches(&self) -> Result<&[DictionaryBatch], DataError> {

@@ -24,8 +24,8 @@ const NUMPY: &[Case] = &[
         ("|S3", false, &[2], 3, b"\x93NUMPY\x01\x00v\x00{'descr': '|S3', 'fortran_order': False, 'shape': (2,), }", 128),
         ("[('a', '<i4'), ('b', '<f8', (2, 3))]", false, &[2], 52, b"\x93NUMPY\x01\x00v\x00{'descr': [('a', '<i4'), ('b', '<f8', (2, 3))], 'fortran_order': False, 'shape': (2,), }", 128),
         ("[('a', '|u1'), ('', '|V7'), ('b', '<f8')]", false, &[2], 16, b"\x93NUMPY\x01\x00v\x00{'descr': [('a', '|u1'), ('', '|V7'), ('b', '<f8')], 'fortran_order': False, 'shape': (2,), }", 128),
-        ("[(('tïtle', 'n'), '<i2')]", false, &[1], 2, b"\x93NUMPY\x01\x00v\x00{'descr': [(('t\xeftle', 'n'), '<i2')], 'fortran_order': False, 'shape': (1,), }", 128),
-        (r#"[('α', '<f4'), ("it's", '<f4')]"#, false, &[3], 8, b"\x93NUMPY\x03\x00t\x00\x00\x00{'descr': [('\xce\xb1', '<f4'), (\x22it's\x22, '<f4')], 'fortran_order': False, 'shape': (3,), }", 128),
+        ("[(('t\u{ef}tle', 'n'), '<i2')]", false, &[1], 2, b"\x93NUMPY\x01\x00v\x00{'descr': [(('t\xeftle', 'n'), '<i2')], 'fortran_order': False, 'shape': (1,), }", 128),
+        ("[('\u{3b1}', '<f4'), (\"it's\", '<f4')]", false, &[3], 8, b"\x93NUMPY\x03\x00t\x00\x00\x00{'descr': [('\xce\xb1', '<f4'), (\x22it's\x22, '<f4')], 'fortran_order': False, 'shape': (3,), }", 128),
         ("<c16", false, &[1, 2, 3, 4, 5], 16, b"\x93NUMPY\x01\x00v\x00{'descr': '<c16', 'fortran_order': False, 'shape': (1, 2, 3, 4, 5), }", 128),
         ("[('o', [('i', '<i8'), ('j', '|S1')])]", false, &[3], 9, b"\x93NUMPY\x01\x00v\x00{'descr': [('o', [('i', '<i8'), ('j', '|S1')])], 'fortran_order': False, 'shape': (3,), }", 128),
 ];
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "[\\[\\](){}'\",:0-9a-zA-Z\\\\ é]{0,60}") {
+    fn no_text_makes_it_panic(text in "[\\[\\](){}'\",:0-9a-zA-Z\\\\ \u{e9}]{0,60}") {
         if let Ok(value) = parse(&text) {
             prop_assert_eq!(parse(&value.to_string()).unwrap(), value);
         }
