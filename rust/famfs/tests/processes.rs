@@ -7,10 +7,10 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Child;
 
-use common::{MIB, child, commit, publish, read, reserve, role, volume};
+use common::{MIB, child, commit, disk, open, publish, read, reserve, role, volume};
 use famfs::core::space::Layout;
 use famfs::core::units::{ByteLen, FileOff};
-use famfs::{Error, Options, Volume};
+use famfs::{Error, MkfsOptions, Options, Volume, mkfs};
 
 /// Not a test of its own: what the children of the tests below do.
 #[test]
@@ -42,16 +42,33 @@ fn in_a_process_of_its_own() {
                 assert!(matches!(error, Error::AlreadyExists { .. }), "{error}");
             }
         }
+        "reserve and leave a child" => {
+            let reservation = volume
+                .reserve(ByteLen(10 * MIB), Layout::Contiguous)
+                .unwrap();
+            // SAFETY: the child only waits to be told to end.
+            if unsafe { libc::fork() } == 0 {
+                let _ = std::io::stdin().read(&mut [0]);
+                // SAFETY: ends this process without running what belongs to the parent.
+                unsafe { libc::_exit(0) }
+            }
+            println!("ready");
+            std::thread::sleep(std::time::Duration::from_secs(600));
+            drop(reservation);
+        }
         "publish many" => {
             let id = std::process::id();
             println!("ready");
-            for n in 0..20 {
+            for n in 0..MANY {
                 publish(&volume, &format!("{id}-{n}"), &[7; 100]).unwrap();
             }
         }
         other => panic!("no role {other}"),
     }
 }
+
+/// Files that each process publishes: enough for them to meet.
+const MANY: usize = 300;
 
 const ENTRY: &str = "in_a_process_of_its_own";
 
@@ -120,6 +137,28 @@ fn a_reservation_goes_from_process_to_process() {
 }
 
 #[test]
+fn who_lets_go_late_frees_nothing_of_others() {
+    let (disk, volume) = volume(20);
+    let other = open(&disk);
+    let first = reserve(&volume, &[1; 4096]).unwrap();
+    let token = first.hand_over().unwrap();
+    let second = other.adopt(token).unwrap();
+    commit(&other, second, "first", false).unwrap();
+    // The record is free again, and taken by somebody else.
+    let third = reserve(&other, &[3; 4096]).unwrap();
+    let offset = third.map().extents()[0].offset;
+    drop(first);
+    let fourth = reserve(&volume, &[4; 4096]).unwrap();
+    assert_ne!(fourth.map().extents()[0].offset, offset);
+    commit(&volume, fourth, "fourth", false).unwrap();
+    commit(&other, third, "third", false).unwrap();
+    assert_eq!(
+        (read(&other, "third"), read(&other, "fourth")),
+        (vec![3; 4096], vec![4; 4096])
+    );
+}
+
+#[test]
 fn of_two_who_publish_one_name_one_wins() {
     let (disk, volume) = volume(64);
     let mut children: Vec<_> = (0..4)
@@ -173,7 +212,7 @@ fn processes_publish_side_by_side() {
         );
     }
     volume.refresh().unwrap();
-    assert_eq!(volume.list_all().len(), 80);
+    assert_eq!(volume.list_all().len(), 4 * MANY);
     assert!(volume.findings().is_empty());
 }
 
@@ -226,26 +265,21 @@ fn a_forked_child_reads_and_opens_its_own_to_write() {
 #[test]
 fn a_child_that_lives_on_keeps_no_reservation_of_its_parent_alive() {
     let (disk, volume) = volume(20);
-    let other = Volume::open(&disk.path, Options::default()).unwrap();
-    let reservation = volume
+    let mut holder = child(ENTRY, "reserve and leave a child", &disk);
+    let mut output = output(&mut holder);
+    said(&mut output, "ready");
+    assert!(
+        volume
+            .reserve(ByteLen(2 * MIB), Layout::Contiguous)
+            .is_err()
+    );
+    holder.kill().unwrap();
+    // The grandchild lives on: it ends when its input is closed, which is after this.
+    let input = holder.stdin.take();
+    holder.wait().unwrap();
+    let all = volume
         .reserve(ByteLen(10 * MIB), Layout::Contiguous)
         .unwrap();
-    let (mut read_end, write_end) = std::io::pipe().unwrap();
-    // SAFETY: the child only waits for the pipe to close, then ends.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        drop(write_end);
-        let _ = read_end.read(&mut [0]);
-        // SAFETY: ends this process without running what belongs to the parent.
-        unsafe { libc::_exit(0) }
-    }
-    drop(reservation);
-    let all = other
-        .reserve(ByteLen(10 * MIB), Layout::Contiguous)
-        .unwrap();
-    commit(&other, all, "all", false).unwrap();
-    drop(write_end);
-    let mut status = 0;
-    // SAFETY: waits for the child that was just made.
-    unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    commit(&volume, all, "all", false).unwrap();
+    drop(input);
 }
