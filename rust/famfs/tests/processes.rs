@@ -196,11 +196,18 @@ fn of_two_who_publish_one_name_one_wins() {
 
 #[test]
 fn processes_publish_side_by_side() {
-    let (disk, volume) = volume(256);
+    let disk = disk();
+    let options = MkfsOptions {
+        size: Some(4096 * MIB),
+        sparse: true,
+        ..MkfsOptions::default()
+    };
+    mkfs(&disk.path, &options).unwrap();
+    let volume = open(&disk);
     let children: Vec<_> = (0..3)
         .map(|_| child(ENTRY, "publish many", &disk))
         .collect();
-    for n in 0..20 {
+    for n in 0..MANY {
         publish(&volume, &format!("own-{n}"), &[8; 100]).unwrap();
     }
     for child in children {
