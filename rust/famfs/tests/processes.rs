@@ -48,11 +48,12 @@ fn in_a_process_of_its_own() {
                 .unwrap();
             // SAFETY: the child only waits to be told to end.
             if unsafe { libc::fork() } == 0 {
+                // It says so itself: by then it has let go of what it inherited.
+                println!("ready");
                 let _ = std::io::stdin().read(&mut [0]);
                 // SAFETY: ends this process without running what belongs to the parent.
                 unsafe { libc::_exit(0) }
             }
-            println!("ready");
             std::thread::sleep(std::time::Duration::from_secs(600));
             drop(reservation);
         }

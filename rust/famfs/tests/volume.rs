@@ -301,6 +301,8 @@ fn another_volume_in_its_place_is_noticed() {
         },
     )
     .unwrap();
+    // As many entries as the old one had: not the counters tell, but who the volume is.
+    publish(&open(&disk), "other", b"2").unwrap();
     assert!(matches!(
         volume.refresh().unwrap_err(),
         Error::VolumeChanged { .. }
