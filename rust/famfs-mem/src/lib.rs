@@ -44,6 +44,7 @@ mod fork;
 mod guard;
 mod mapping;
 mod memory;
+mod record;
 mod region;
 mod registry;
 #[cfg(feature = "sim")]
@@ -59,6 +60,7 @@ pub use cache::{Instructions, Kind as CacheInstruction, cache_instructions};
 pub use copy::default_threads;
 pub use fork::{Registration, TableFull, close_in_child, generation};
 pub use memory::{Fault, Memory, RegionOff, WHOLE_WORDS};
+pub use record::RecordRange;
 pub use region::{MapError, Region};
 pub use source::{Access, Identity, Kind, Source, SourceError};
 pub use view::{Piece, View};

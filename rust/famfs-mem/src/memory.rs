@@ -3,7 +3,7 @@
 //! Owns [`RegionOff`], [`Memory`] and [`Fault`]. It must not decide when lines are flushed, fenced
 //! or invalidated: it only offers the calls, and whoever speaks the protocol orders them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use thiserror::Error;
 
@@ -147,6 +147,56 @@ pub trait Memory: Send + Sync {
 
 /// Ranges shorter than this are loaded and stored in whole 8-byte words where those are aligned.
 pub const WHOLE_WORDS: usize = 4096;
+
+impl<M: Memory + ?Sized> Memory for Arc<M> {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn load(&self, at: RegionOff, into: &mut [u8]) -> Result<(), Fault> {
+        (**self).load(at, into)
+    }
+
+    fn load_pair(&self, at: RegionOff) -> Result<[u64; 2], Fault> {
+        (**self).load_pair(at)
+    }
+
+    fn store(&self, at: RegionOff, bytes: &[u8]) -> Result<(), Fault> {
+        (**self).store(at, bytes)
+    }
+
+    fn store_pair(&self, at: RegionOff, pair: [u64; 2]) -> Result<(), Fault> {
+        (**self).store_pair(at, pair)
+    }
+
+    fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault> {
+        (**self).stream(at, bytes, threads)
+    }
+
+    fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault> {
+        (**self).zero(at, len, threads)
+    }
+
+    fn write_back(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
+        (**self).write_back(at, len)
+    }
+
+    fn invalidate(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
+        (**self).invalidate(at, len)
+    }
+
+    fn fence_stores(&self) {
+        (**self).fence_stores();
+    }
+
+    fn fence_invalidate(&self) {
+        (**self).fence_invalidate();
+    }
+
+    fn pair_is_atomic(&self) -> bool {
+        (**self).pair_is_atomic()
+    }
+}
 
 /// Checks that `len` bytes at `at` lie in a region of `size` bytes.
 pub(crate) fn check(at: RegionOff, len: u64, size: u64) -> Result<(), Fault> {

@@ -1,0 +1,232 @@
+//! One dictionary per field for the whole file.
+//!
+//! A file can't replace a dictionary on the way, so the dictionaries that a field has over all
+//! batches become one: the longest, if the others are its beginnings, else their union in order of
+//! first appearance. Indices are moved only where that moved the values.
+
+use super::encode::Chunk;
+use crate::error::DataError;
+use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{DataType, Field};
+use arrow::row::{RowConverter, SortField};
+use std::collections::HashMap;
+
+/// Where an index of one of the caller's batches leads in the file's dictionary.
+#[derive(Debug)]
+pub(super) enum KeyMap {
+    Same,
+    Table(Vec<usize>),
+}
+
+/// The dictionary of one field. Its place in the list is its id in the file.
+#[derive(Debug)]
+pub(super) struct Dictionary {
+    pub(super) value_type: DataType,
+    pub(super) tree: Tree,
+    /// None in a table without batches. What is nested in them has one source, themselves.
+    pub(super) values: Option<Chunk>,
+    /// By source batch.
+    pub(super) maps: Vec<KeyMap>,
+}
+
+/// Which fields below a field have dictionaries; shaped as the field is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tree {
+    pub(super) dictionary: Option<usize>,
+    children: Vec<Tree>,
+}
+
+impl Tree {
+    /// The tree of child `i`: fields without a dictionary below them share one empty tree.
+    pub(super) fn child(&self, i: usize) -> &Tree {
+        const NONE: &Tree = &Tree {
+            dictionary: None,
+            children: Vec::new(),
+        };
+        self.children.get(i).unwrap_or(NONE)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.dictionary.is_none() && self.children.is_empty()
+    }
+}
+
+/// Finds the dictionaries of `field`, whose data is `chunks`, one for each source batch.
+///
+/// Ids are given from the innermost out, as arrow's schema encoder does.
+pub(super) fn collect(
+    field: &Field,
+    chunks: &[Chunk],
+    found: &mut Vec<Dictionary>,
+) -> Result<Tree, DataError> {
+    if !has_dictionary(field.data_type()) {
+        return Ok(Tree::default());
+    }
+    if let DataType::Dictionary(key_type, value_type) = field.data_type() {
+        if matches!(**value_type, DataType::Dictionary(_, _)) {
+            return Err(DataError::unsupported(
+                format!("a dictionary of dictionaries in field {}", field.name()),
+                "the format has no place for the inner one",
+            ));
+        }
+        let (values, maps) = unify(field, key_type, chunks)?;
+        let inner = Field::new(field.name(), value_type.as_ref().clone(), true);
+        let tree = collect(&inner, values.as_slice(), found)?;
+        found.push(Dictionary {
+            value_type: value_type.as_ref().clone(),
+            tree,
+            values: values.into_iter().next(),
+            maps,
+        });
+        return Ok(Tree {
+            dictionary: Some(found.len() - 1),
+            children: Vec::new(),
+        });
+    }
+    let mut children = Vec::new();
+    for (i, child) in child_fields(field.data_type()).into_iter().enumerate() {
+        let parts = chunks.iter().map(|chunk| {
+            let array = child_array(&chunk.array, i);
+            Chunk {
+                array,
+                source: chunk.source,
+            }
+        });
+        children.push(collect(child, &parts.collect::<Vec<_>>(), found)?);
+    }
+    if children.iter().all(Tree::is_empty) {
+        children.clear();
+    }
+    Ok(Tree {
+        dictionary: None,
+        children,
+    })
+}
+
+fn child_fields(data_type: &DataType) -> Vec<&Field> {
+    match data_type {
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => vec![field],
+        DataType::Struct(fields) => fields.iter().map(AsRef::as_ref).collect(),
+        DataType::Union(fields, _) => fields.iter().map(|(_, field)| field.as_ref()).collect(),
+        DataType::RunEndEncoded(ends, values) => vec![ends, values],
+        _ => Vec::new(),
+    }
+}
+
+fn has_dictionary(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Dictionary(_, _))
+        || child_fields(data_type)
+            .iter()
+            .any(|child| has_dictionary(child.data_type()))
+}
+
+/// Child `i`, whole: slices of the parent don't show in it.
+fn child_array(array: &ArrayRef, i: usize) -> ArrayRef {
+    match array.data_type() {
+        DataType::List(_) => array.as_list::<i32>().values().clone(),
+        DataType::LargeList(_) => array.as_list::<i64>().values().clone(),
+        DataType::ListView(_) => array.as_list_view::<i32>().values().clone(),
+        DataType::LargeListView(_) => array.as_list_view::<i64>().values().clone(),
+        DataType::FixedSizeList(_, _) => array.as_fixed_size_list().values().clone(),
+        DataType::Map(_, _) => std::sync::Arc::new(array.as_map().entries().clone()),
+        DataType::Struct(_) => array.as_struct().column(i).clone(),
+        DataType::Union(fields, _) => match fields.iter().nth(i) {
+            Some((id, _)) => array.as_union().child(id).clone(),
+            None => array.clone(),
+        },
+        _ => match array.to_data().child_data().get(i) {
+            Some(child) => arrow::array::make_array(child.clone()),
+            None => array.clone(),
+        },
+    }
+}
+
+fn unify(
+    field: &Field,
+    key_type: &DataType,
+    chunks: &[Chunk],
+) -> Result<(Option<Chunk>, Vec<KeyMap>), DataError> {
+    let values: Vec<&ArrayRef> = chunks
+        .iter()
+        .map(|chunk| chunk.array.as_any_dictionary().values())
+        .collect();
+    let Some(longest) = values.iter().max_by_key(Array::len) else {
+        return Ok((None, Vec::new()));
+    };
+    let begins = |array: &&ArrayRef| {
+        array.to_data().ptr_eq(&longest.to_data())
+            || longest.slice(0, array.len()).as_ref() == array.as_ref()
+    };
+    if values.iter().all(begins) {
+        let chunk = Chunk {
+            array: (*longest).clone(),
+            source: 0,
+        };
+        return Ok((Some(chunk), chunks.iter().map(|_| KeyMap::Same).collect()));
+    }
+    if field.dict_is_ordered() == Some(true) {
+        return Err(DataError::unsupported(
+            format!(
+                "an ordered dictionary that differs between batches (field {})",
+                field.name()
+            ),
+            "give all batches the same dictionary",
+        ));
+    }
+    let all = concat(&values.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
+    let (array, places) = distinct(&all)?;
+    if array.len() as u64 > key_limit(key_type) {
+        return Err(DataError::DictionaryTooLarge {
+            field: field.name().clone(),
+            values: array.len(),
+            index_type: key_type.to_string(),
+        });
+    }
+    let mut places = places.into_iter();
+    let tables = values
+        .iter()
+        .map(|array| places.by_ref().take(array.len()).collect());
+    let maps = tables.map(KeyMap::Table).collect();
+    Ok((Some(Chunk { array, source: 0 }), maps))
+}
+
+/// The distinct values of `all`, and which of them each is.
+fn distinct(all: &ArrayRef) -> Result<(ArrayRef, Vec<usize>), DataError> {
+    let sort = SortField::new(all.data_type().clone());
+    if !RowConverter::supports_fields(std::slice::from_ref(&sort)) {
+        // A dictionary may hold a value twice.
+        return Ok((all.clone(), (0..all.len()).collect()));
+    }
+    let rows = RowConverter::new(vec![sort])?.convert_columns(std::slice::from_ref(all))?;
+    let mut seen = HashMap::new();
+    let mut first: Vec<u64> = Vec::new();
+    let mut places = Vec::with_capacity(all.len());
+    for (i, row) in rows.iter().enumerate() {
+        let next = seen.len();
+        let place = *seen.entry(row.data().to_vec()).or_insert(next);
+        if place == next {
+            first.push(i as u64);
+        }
+        places.push(place);
+    }
+    Ok((take(all, &UInt64Array::from(first), None)?, places))
+}
+
+/// How many values an index type can tell apart.
+fn key_limit(key_type: &DataType) -> u64 {
+    match key_type {
+        DataType::Int8 => 1 << 7,
+        DataType::UInt8 => 1 << 8,
+        DataType::Int16 => 1 << 15,
+        DataType::UInt16 => 1 << 16,
+        DataType::Int32 => 1 << 31,
+        DataType::UInt32 => 1 << 32,
+        _ => u64::MAX,
+    }
+}

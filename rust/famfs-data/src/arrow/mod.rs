@@ -1,0 +1,21 @@
+//! Arrow tables as Arrow IPC files.
+//!
+//! [`ArrowPlan`] lays a table out and writes it; [`ArrowFile`] opens one in place. The files are
+//! standard: nothing here needs the other half.
+
+mod body;
+mod build;
+pub(crate) mod check;
+mod dictionary;
+mod encode;
+mod group;
+mod layout;
+mod message;
+mod open;
+mod parse;
+mod schema;
+mod variants;
+mod views;
+
+pub use layout::{ArrowPlan, PlanOptions, Span};
+pub use open::ArrowFile;

@@ -1,0 +1,155 @@
+//! What can go wrong with a dataset, in one type.
+
+use arrow::error::ArrowError;
+use std::error::Error;
+
+/// Why bytes could not be put where they belong.
+#[derive(Debug, thiserror::Error)]
+#[error("{len} bytes at offset {at} could not be written")]
+pub struct PlaceError {
+    at: u64,
+    len: u64,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl PlaceError {
+    /// Says that `len` bytes at offset `at` of the file could not be written, and why.
+    pub fn new(at: u64, len: u64, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            at,
+            len,
+            source: source.into(),
+        }
+    }
+}
+
+/// Why bytes could not be copied out of a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{len} bytes at offset {at} could not be read")]
+pub struct PeekError {
+    at: u64,
+    len: u64,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl PeekError {
+    /// Says that `len` bytes at offset `at` of the file could not be read, and why.
+    pub fn new(at: u64, len: u64, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            at,
+            len,
+            source: source.into(),
+        }
+    }
+}
+
+/// Everything that can go wrong with a dataset.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file's bytes are not what its format says they are.
+    #[error("{part}: {detail}")]
+    Corrupt {
+        /// The part of the file that was judged.
+        part: &'static str,
+        /// What was expected, and what was found.
+        detail: String,
+    },
+    /// The file or the object is well formed, but uses something that can't be mapped or written.
+    #[error("{what} is not supported{}{hint}", if hint.is_empty() { "" } else { ": " })]
+    Unsupported {
+        /// What was met.
+        what: String,
+        /// What to do instead; may be empty.
+        hint: &'static str,
+    },
+    /// A column of a table is at fault.
+    #[error("column {index} of batch {batch}")]
+    Column {
+        /// Which record batch, from 0.
+        batch: usize,
+        /// Which column, from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        source: Box<DataError>,
+    },
+    /// There is no such batch, column or row.
+    #[error("{what} {index} is out of range, there are {count}")]
+    OutOfRange {
+        /// What was asked for.
+        what: &'static str,
+        /// Its index.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// A batch's columns are not those of the schema.
+    #[error("batch {batch} has schema {found}, expected {expected}")]
+    SchemaMismatch {
+        /// Which of the batches, from 0.
+        batch: usize,
+        /// The table's schema.
+        expected: String,
+        /// The batch's schema.
+        found: String,
+    },
+    /// A dictionary has more values than its index type can count.
+    #[error(
+        "field {field} has {values} dictionary values over all batches, more than its index type \
+         {index_type} can hold: cast it to a wider one"
+    )]
+    DictionaryTooLarge {
+        /// The field's name.
+        field: String,
+        /// How many distinct values there are.
+        values: usize,
+        /// The type of its indices.
+        index_type: String,
+    },
+    /// Something is larger than the format can say.
+    #[error("{what} takes {found}, the format allows {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size.
+        found: u64,
+        /// The largest size allowed.
+        limit: u64,
+    },
+    /// The arrow library refused.
+    #[error("arrow refused: {0}")]
+    Arrow(#[from] ArrowError),
+    /// Bytes could not be written.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// Bytes could not be read.
+    #[error(transparent)]
+    Peek(#[from] PeekError),
+}
+
+impl DataError {
+    pub(crate) fn corrupt(part: &'static str, detail: impl Into<String>) -> Self {
+        Self::Corrupt {
+            part,
+            detail: detail.into(),
+        }
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>, hint: &'static str) -> Self {
+        Self::Unsupported {
+            what: what.into(),
+            hint,
+        }
+    }
+
+    pub(crate) fn in_column(self, batch: usize, index: usize) -> Self {
+        Self::Column {
+            batch,
+            index,
+            source: Box::new(self),
+        }
+    }
+}

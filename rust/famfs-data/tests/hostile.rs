@@ -1,0 +1,172 @@
+//! Files that mean harm: each gives an error or a table.
+#![allow(missing_docs, reason = "a test")]
+
+mod common;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use famfs_data::DataError;
+use famfs_data::arrow::PlanOptions;
+use std::sync::Arc;
+
+/// Opens a file and touches all there is: every column's every value, if it was verified.
+fn read_all(bytes: &Bytes) -> Result<usize, DataError> {
+    let file = common::open(bytes)?;
+    let checked = file.check();
+    for batch in 0..file.num_batches() {
+        for index in 0..file.num_columns() {
+            if let Ok(column) = file.column(batch, index) {
+                assert_eq!(column.len(), file.batch_rows(batch)?);
+                let _ = column.logical_null_count();
+            }
+        }
+    }
+    checked?;
+    file.verify()?;
+    let mut values = 0;
+    for batch in 0..file.num_batches() {
+        let batch = file.batch(batch)?;
+        for column in batch.columns() {
+            // Arrow's own full judgement agrees: nothing below was handed out broken.
+            column.to_data().validate_full()?;
+            values += column.len();
+        }
+        if batch.num_rows() < 10_000 {
+            assert_eq!(batch, batch.clone());
+            let _ = format!("{batch:?}");
+        }
+    }
+    Ok(values)
+}
+
+#[test]
+fn every_hostile_file_is_an_error_or_a_table() {
+    let (mut tables, mut errors) = (0, 0);
+    for path in common::files(&common::golden().join("hostile")) {
+        let bytes = std::fs::read(&path).unwrap();
+        // Most have a broken start, which hides the rest: they are also tried with it mended.
+        let mut mended = bytes.clone();
+        let len = mended.len().min(6);
+        mended[..len].copy_from_slice(&b"ARROW1"[..len]);
+        for bytes in [bytes, mended] {
+            match read_all(&common::aligned(&bytes)) {
+                Ok(values) => {
+                    tables += 1;
+                    println!("table of {values} values: {}", path.display());
+                }
+                Err(error) => {
+                    errors += 1;
+                    let mut chain = vec![error.to_string()];
+                    let mut source = std::error::Error::source(&error);
+                    while let Some(cause) = source {
+                        chain.push(cause.to_string());
+                        source = cause.source();
+                    }
+                    let text = chain.join(": ");
+                    assert!(!text.ends_with('.'), "{text}");
+                    println!("{text}: {}", path.display());
+                }
+            }
+        }
+    }
+    println!("{tables} tables, {errors} errors");
+}
+
+fn samples() -> Vec<(String, Vec<u8>)> {
+    let options = PlanOptions::default();
+    common::streams()
+        .into_iter()
+        .map(|(name, schema, batches)| {
+            let batches: Vec<_> = batches
+                .iter()
+                .map(|b| b.slice(0, b.num_rows().min(7)))
+                .collect();
+            (name, common::write(&schema, &batches, &options))
+        })
+        .collect()
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    for (name, file) in samples() {
+        for len in 0..file.len() {
+            let bytes = common::aligned(&file[..len]);
+            assert!(common::open(&bytes).is_err(), "{name} cut to {len}");
+        }
+    }
+}
+
+/// With another end put on what is left, the footer is found and the rest is not.
+#[test]
+fn a_footer_over_missing_data_is_an_error() {
+    for (name, file) in samples() {
+        for cut in (8..file.len()).step_by(64) {
+            let mut short = file[..8].to_vec();
+            short.extend_from_slice(&file[cut..]);
+            let _ = read_all(&common::aligned(&short)).map_err(|error| error.to_string());
+            let _ = name;
+        }
+    }
+}
+
+#[test]
+fn flipped_bytes_never_panic() {
+    for (_, file) in samples() {
+        let step = (file.len() / 3000).max(1);
+        for at in (0..file.len()).step_by(step) {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut bad = file.clone();
+                bad[at] ^= flip;
+                let _ = read_all(&common::aligned(&bad));
+            }
+        }
+    }
+}
+
+/// Footer and headers decide most: every byte of them, with values that are often edges.
+#[test]
+fn flipped_metadata_never_panics() {
+    for (_, file) in samples() {
+        let len = i32::from_le_bytes(*file[file.len() - 10..].first_chunk().unwrap());
+        let footer = file.len() - 10 - usize::try_from(len).unwrap();
+        for at in (footer..file.len()).step_by(4) {
+            for value in [0_i32, 1, -1, i32::MAX, i32::MIN, 0x0101_0101] {
+                let mut bad = file.clone();
+                let end = bad.len().min(at + 4);
+                bad[at..end].copy_from_slice(&value.to_le_bytes()[..end - at]);
+                let _ = read_all(&common::aligned(&bad));
+            }
+        }
+    }
+}
+
+#[test]
+fn misaligned_files_are_copied_where_they_must_be() {
+    for (name, schema, batches) in common::streams() {
+        let file = common::write(&schema, &batches, &PlanOptions::default());
+        let mut shifted = vec![0; 4];
+        shifted.extend_from_slice(&file);
+        let bytes = common::aligned(&shifted).slice(4..);
+        let opened = common::open(&bytes).unwrap();
+        let read: Vec<RecordBatch> = (0..opened.num_batches())
+            .map(|i| opened.batch(i).unwrap())
+            .collect();
+        let expected = common::whole(&schema, &batches);
+        common::equal(&name, &common::whole(&schema, &read), &expected);
+        if name == "generated_primitive" {
+            assert!(opened.bytes_copied() > 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_out_of_range() {
+    let file = common::write(&Arc::new(Schema::empty()), &[], &PlanOptions::default());
+    let opened = common::open(&common::aligned(&file)).unwrap();
+    assert!(matches!(
+        opened.batch(0),
+        Err(DataError::OutOfRange { what: "batch", .. })
+    ));
+    assert_eq!(opened.num_rows().unwrap(), 0);
+}

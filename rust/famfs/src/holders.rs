@@ -1,0 +1,56 @@
+//! Who holds something: processes by name, for messages about what is busy.
+//!
+//! Owns what is read from /proc about others. What can't be read is left out: these are messages,
+//! nothing is decided by them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+
+/// The processes that hold a lock on `file`, as `process 12 (name)`.
+pub(crate) fn of_lock(file: &File) -> String {
+    let Ok(metadata) = file.metadata() else {
+        return "another process".into();
+    };
+    let inode = format!(":{}", metadata.ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let pids = locks.lines().filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "FLOCK")?;
+        words.get(at + 4).filter(|id| id.ends_with(&inode))?;
+        words.get(at + 3)?.parse().ok()
+    });
+    named(pids)
+}
+
+/// The other processes that have `file` mapped or open; `None` where there is none.
+pub(crate) fn of_file(file: &File) -> Option<String> {
+    let metadata = file.metadata().ok()?;
+    let (dev, ino) = (metadata.dev(), metadata.ino());
+    let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+    let mapped = format!(" {major:02x}:{minor:02x} {ino} ");
+    let own = std::process::id();
+    let pids: Vec<u32> = fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own)
+        .filter(|pid| {
+            let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+            maps.contains(&mapped)
+        })
+        .collect();
+    (!pids.is_empty()).then(|| named(pids.into_iter()))
+}
+
+fn named(pids: impl Iterator<Item = u32>) -> String {
+    let names: Vec<_> = pids
+        .map(|pid| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            format!("process {pid} ({})", name.trim())
+        })
+        .collect();
+    if names.is_empty() {
+        "another process".into()
+    } else {
+        names.join(", ")
+    }
+}

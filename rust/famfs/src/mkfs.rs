@@ -1,0 +1,208 @@
+//! Making a volume.
+//!
+//! Owns what is refused before anything is written, and which bytes make an empty volume. The order
+//! in which they are written is the protocol's ([`crate::coherence`]); a block device, which is
+//! never mapped, is written past the page cache in the same order.
+
+use std::path::Path;
+
+use famfs_core::header::LogHeader;
+use famfs_core::media::{LOG_OFFSET, MIN_LOG_LEN, OMF_MINOR, SUPERBLOCK_LEN};
+use famfs_core::replay::DeviceError;
+use famfs_core::superblock::{NewSuperblock, Superblock};
+use famfs_core::units::{ALLOC_UNIT, ByteLen, MAX_DEVICE};
+use famfs_mem::{Access, Kind, Region, Source, SourceError};
+use uuid::Uuid;
+
+use crate::coherence::{Coherence, FIRST_LINE, Locality};
+use crate::error::{Error, Result};
+use crate::host;
+
+/// What a new volume is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct MkfsOptions {
+    /// Make the backing file, with this many bytes.
+    pub size: Option<u64>,
+    /// Length of the log in bytes.
+    pub log_len: u64,
+    /// Leave the backing file's space to be taken as it is used.
+    pub sparse: bool,
+    /// The format's minor version: 3, or 2 for the reference's own.
+    pub omf_minor: u32,
+    /// The host that may write, by default this one.
+    pub host: Option<Uuid>,
+    /// Make it over a volume that is there.
+    pub force: bool,
+}
+
+impl Default for MkfsOptions {
+    fn default() -> Self {
+        Self {
+            size: None,
+            log_len: MIN_LOG_LEN,
+            sparse: false,
+            omf_minor: OMF_MINOR,
+            host: None,
+            force: false,
+        }
+    }
+}
+
+/// Makes a volume on a device or in a backing file.
+///
+/// # Errors
+/// [`Error::VolumeExists`] unless forced; [`Error::HostFull`] where a backing file's space can't be
+/// had; [`Error::Usage`] for sizes that make no volume.
+pub fn mkfs(path: &Path, options: &MkfsOptions) -> Result<Superblock> {
+    let host = match options.host {
+        Some(host) => host,
+        None => host::establish()?,
+    };
+    check_sizes(path, options)?;
+    let (source, is_new) = open(path, options)?;
+    let size = source.size();
+    let needed = LOG_OFFSET + options.log_len + ALLOC_UNIT;
+    if size < needed || size > MAX_DEVICE {
+        let reason = if size < needed {
+            format!("a volume with this log needs {needed} at least")
+        } else {
+            DeviceError::TooLarge { size }.to_string()
+        };
+        return Err(Error::Usage(format!(
+            "{}: {size} bytes: {reason}",
+            path.display()
+        )));
+    }
+    // Readers and writers of this host wait, or are told that the volume changed.
+    source.file().lock().map_err(Error::io(path, "lock"))?;
+    if !is_new && !options.force {
+        refuse_volume(&source)?;
+    }
+    let name = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let superblock = Superblock::new(&NewSuperblock {
+        uuid: Uuid::new_v4(),
+        device_uuid: Uuid::new_v4(),
+        system_uuid: host,
+        log_len: options.log_len,
+        omf_minor: options.omf_minor,
+        device_size: ByteLen(size),
+        device_name: std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str()),
+    })
+    .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    write(&source, &superblock, is_new)?;
+    Ok(superblock)
+}
+
+fn check_sizes(path: &Path, options: &MkfsOptions) -> Result<()> {
+    let log_len = options.log_len;
+    if log_len < MIN_LOG_LEN || !log_len.is_power_of_two() || log_len > MAX_DEVICE {
+        return Err(Error::Usage(format!(
+            "{}: a log of {log_len} bytes: a power of two from {MIN_LOG_LEN} (8 MiB) on was \
+             expected",
+            path.display()
+        )));
+    }
+    if let Some(size) = options.size
+        && (size < LOG_OFFSET + log_len + ALLOC_UNIT || size > MAX_DEVICE)
+    {
+        return Err(Error::Usage(format!(
+            "{}: --size {size}: from {} to {MAX_DEVICE} bytes were expected with this log",
+            path.display(),
+            LOG_OFFSET + log_len + ALLOC_UNIT
+        )));
+    }
+    Ok(())
+}
+
+/// Opens what is there, or makes the backing file; whether it was made.
+fn open(path: &Path, options: &MkfsOptions) -> Result<(Source, bool)> {
+    match (Source::open(path, Access::ReadWrite), options.size) {
+        (Err(SourceError::Open { source, .. }), Some(size))
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            let size = size - size % ALLOC_UNIT;
+            let made = Source::create_file(path, size, options.sparse);
+            made.map(|source| (source, true)).map_err(Error::source)
+        }
+        (Err(error), _) => Err(Error::source(error)),
+        (Ok(mut source), Some(size)) if source.kind() == Kind::File => {
+            source.file().lock().map_err(Error::io(path, "lock"))?;
+            if !options.force {
+                refuse_volume(&source)?;
+            }
+            if source.size() != size {
+                source
+                    .set_len(size - size % ALLOC_UNIT)
+                    .map_err(Error::source)?;
+            }
+            if !options.sparse {
+                source.allocate(0, source.size()).map_err(Error::source)?;
+            }
+            Ok((source, false))
+        }
+        (Ok(source), Some(_)) => Err(Error::Usage(format!(
+            "{}: --size is for backing files, a device has its own",
+            source.path().display()
+        ))),
+        (Ok(source), None) if source.size() == 0 => Err(Error::Usage(format!(
+            "{}: the file is empty; say its size with --size",
+            source.path().display()
+        ))),
+        (Ok(source), None) => Ok((source, false)),
+    }
+}
+
+/// Refuses a device that holds anything like a volume, in any state.
+fn refuse_volume(source: &Source) -> Result<()> {
+    use famfs_core::superblock::SuperblockError as E;
+    let mut bytes = [0; SUPERBLOCK_LEN];
+    if source.size() < SUPERBLOCK_LEN as u64 {
+        return Ok(());
+    }
+    source.read_at(0, &mut bytes).map_err(Error::source)?;
+    let path = source.path().to_owned();
+    match Superblock::decode(&bytes) {
+        Ok(superblock) => Err(Error::VolumeExists {
+            path,
+            uuid: superblock.uuid(),
+        }),
+        // A volume of another version, or a damaged one, is not ours to lose either.
+        Err(E::Magic { .. } | E::Truncated { .. }) => Ok(()),
+        Err(_) => {
+            let uuid = Uuid::from_slice(&bytes[48..64]).unwrap_or_default();
+            Err(Error::VolumeExists { path, uuid })
+        }
+    }
+}
+
+fn write(source: &Source, superblock: &Superblock, is_new: bool) -> Result<()> {
+    let path = source.path();
+    let log_len = superblock.log_len();
+    let header = LogHeader::new(log_len)
+        .ok_or_else(|| Error::Usage(format!("a log of {log_len} bytes holds no entry")))?
+        .encode();
+    let superblock = superblock.encode();
+    // A new file reads as zeros.
+    let clear = (!is_new).then_some(log_len.0);
+    if source.kind() != Kind::Block {
+        // Its own mapping, not kept: the old volume's may still have readers.
+        Region::forget(&source.identity());
+        let region = Region::map(source).map_err(Error::map(path))?;
+        let coherence = Coherence::new(region, Locality::Shared);
+        let formatted = coherence.format(&superblock, &header, clear);
+        return formatted.map_err(Error::fault(path));
+    }
+    let put = |at: u64, bytes: &[u8]| source.write_at(at, bytes).map_err(Error::source);
+    put(0, &[0; FIRST_LINE])?;
+    source.sync().map_err(Error::source)?;
+    let blank = vec![0; 1 << 20];
+    for at in (0..log_len.0).step_by(blank.len()) {
+        put(LOG_OFFSET + at, &blank)?;
+    }
+    put(LOG_OFFSET, &header)?;
+    source.sync().map_err(Error::source)?;
+    put(FIRST_LINE as u64, &superblock[FIRST_LINE..])?;
+    source.sync().map_err(Error::source)?;
+    put(0, &superblock[..FIRST_LINE])?;
+    source.sync().map_err(Error::source)
+}

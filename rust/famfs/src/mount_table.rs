@@ -1,0 +1,156 @@
+//! The files that library mounts are kept in: one for the system, one for each user.
+//!
+//! Owns where they are, who may be believed, and that a reboot empties them. A table is replaced
+//! whole, under a lock of its own, so that no reader ever sees half of it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::mounts::Mount;
+
+/// One file of mounts.
+#[derive(Debug)]
+pub(crate) struct Table {
+    dir: PathBuf,
+    /// The user who must own the table for it to be believed.
+    owner: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Content {
+    /// The boot during which the mounts were made.
+    boot: String,
+    mounts: Vec<Mount>,
+}
+
+/// The tables that this process reads: the system's, then its user's own.
+pub(crate) fn tables() -> Vec<Table> {
+    let mut tables = vec![Table {
+        dir: PathBuf::from("/run/famfs"),
+        owner: 0,
+    }];
+    let user = rustix::process::geteuid().as_raw();
+    if user != 0 {
+        tables.push(Table {
+            dir: user_dir(user),
+            owner: user,
+        });
+    }
+    tables
+}
+
+/// The table that this process adds its mounts to.
+pub(crate) fn writable_table() -> Result<Table> {
+    tables()
+        .pop()
+        .ok_or_else(|| Error::Usage("no table of mounts".into()))
+}
+
+/// A directory of the user's own that lives until the next boot.
+pub(crate) fn user_dir(user: u32) -> PathBuf {
+    std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute() && dir.is_dir())
+        .map_or_else(
+            || PathBuf::from(format!("/tmp/famfs-{user}")),
+            |dir| dir.join("famfs"),
+        )
+}
+
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+impl Table {
+    fn path(&self) -> PathBuf {
+        self.dir.join("mounts")
+    }
+
+    /// Whether the directory and the table are their owner's alone to write.
+    fn check_owner(&self, metadata: &fs::Metadata) -> Result<()> {
+        if metadata.uid() == self.owner && metadata.mode() & 0o022 == 0 {
+            return Ok(());
+        }
+        Err(Error::Permission {
+            path: self.path(),
+            what: "believing the table of mounts, which others may write",
+            next: "remove it, or give it back to its owner with mode 0644",
+        })
+    }
+
+    /// The mounts whose volumes are there.
+    pub(crate) fn read(&self) -> Result<Vec<Mount>> {
+        let path = self.path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io(&path, "read the table of mounts")(error)),
+        };
+        for place in [&self.dir, &path] {
+            self.check_owner(&fs::metadata(place).map_err(Error::io(place, "examine"))?)?;
+        }
+        let content: Content =
+            serde_json::from_slice(&text).map_err(|error| Error::BadContent {
+                path: path.display().to_string(),
+                reason: format!("not a table of mounts ({error}); remove the file and mount again"),
+            })?;
+        if content.boot != boot() {
+            return Ok(Vec::new());
+        }
+        Ok(content
+            .mounts
+            .into_iter()
+            .filter(|mount| mount.source.exists())
+            .collect())
+    }
+
+    /// Changes the table. Mounts whose volumes are gone are left out on the way.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Vec<Mount>) -> Result<()>) -> Result<()> {
+        let io = |what| Error::io(&self.dir, what);
+        let mode = if self.owner == 0 { 0o755 } else { 0o700 };
+        match fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(&self.dir)
+        {
+            Ok(()) => {}
+            Err(error) => return Err(io("make the directory for the table of mounts")(error)),
+        }
+        self.check_owner(&fs::metadata(&self.dir).map_err(io("examine"))?)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.dir.join("mounts.lock"))
+            .map_err(io("lock the table of mounts in"))?;
+        lock.lock().map_err(io("lock the table of mounts in"))?;
+        let mut mounts = self.read()?;
+        change(&mut mounts)?;
+        let content = Content {
+            boot: boot(),
+            mounts,
+        };
+        let text = serde_json::to_vec_pretty(&content).map_err(|error| Error::BadContent {
+            path: self.path().display().to_string(),
+            reason: error.to_string(),
+        })?;
+        let draft = self.dir.join("mounts.new");
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(&draft)
+            .and_then(|mut file: File| file.write_all(&text));
+        written
+            .and_then(|()| fs::rename(&draft, self.path()))
+            .map_err(io("write the table in"))
+    }
+}

@@ -1,0 +1,563 @@
+//! Library mounts: which directory stands for which volume.
+//!
+//! Owns the mount table and the way from a path to a volume and a path in it. A library mount is a
+//! line in a table: no file system is mounted, and other programs see a plain directory.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use famfs_core::path::{PathError, RelPath};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::coherence::Locality;
+use crate::embedded;
+use crate::error::{Error, Result};
+use crate::holders;
+use crate::mount_table::{Table, tables, writable_table};
+use crate::volume::{Options, Volume};
+
+/// A mount: a directory that stands for a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// The device or backing file.
+    pub source: PathBuf,
+    /// The directory, made real.
+    pub mountpoint: PathBuf,
+    /// The volume, where it is known: not for mounts from the environment.
+    pub uuid: Option<Uuid>,
+    /// Whether the volume is declared to be seen by several hosts' caches.
+    #[serde(default)]
+    pub shared: Option<bool>,
+    /// Whether it is an embedded volume, whose memory goes with it.
+    #[serde(default)]
+    pub embedded: Option<embedded::Memory>,
+    /// The directory's mode before it was made unwritable; `None` where it was left alone.
+    #[serde(default)]
+    pub(crate) mode_before: Option<u32>,
+    /// Whether the directory was made for the mount.
+    #[serde(default)]
+    pub(crate) made_directory: bool,
+}
+
+/// A path, and the volume that it lies in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The mount.
+    pub mount: Mount,
+    /// The path in the volume; empty for the mount point itself.
+    pub path: Vec<u8>,
+}
+
+/// What came of a mount.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// The mount.
+    pub mount: Mount,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// All mounts, those of the system first, then the user's own, then those of the environment.
+///
+/// # Errors
+/// Where a table can't be read, or `FAMFS_MOUNTS` can't be understood.
+pub fn list() -> Result<Vec<Mount>> {
+    let mut mounts = Vec::new();
+    for table in tables() {
+        mounts.extend(table.read()?);
+    }
+    mounts.extend(from_environment(
+        std::env::var_os("FAMFS_MOUNTS").as_deref(),
+    )?);
+    Ok(mounts)
+}
+
+/// `FAMFS_MOUNTS`: `DEV=MNT`, several of them with colons between.
+fn from_environment(value: Option<&OsStr>) -> Result<Vec<Mount>> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    value
+        .as_bytes()
+        .split(|&b| b == b':')
+        .map(|pair| {
+            let at = pair
+                .iter()
+                .position(|&b| b == b'=')
+                .filter(|&at| at > 0)
+                .ok_or_else(|| {
+                    Error::Usage(format!(
+                        "FAMFS_MOUNTS has {:?}, DEV=MNT was expected",
+                        pair.escape_ascii().to_string()
+                    ))
+                })?;
+            let mountpoint = PathBuf::from(OsStr::from_bytes(&pair[at + 1..]));
+            Ok(Mount {
+                source: PathBuf::from(OsStr::from_bytes(&pair[..at])),
+                mountpoint: fs::canonicalize(&mountpoint).unwrap_or(mountpoint),
+                uuid: None,
+                shared: None,
+                embedded: None,
+                mode_before: None,
+                made_directory: false,
+            })
+        })
+        .collect()
+}
+
+/// The volume and the path in it that `path` names.
+///
+/// The path is made real up to the mount point, the longest mount that fits is taken, of two equal
+/// ones the later. Below it nothing is made real.
+///
+/// # Errors
+/// [`Error::NotMounted`]; [`Error::InvalidPath`] for a path that no volume can have.
+pub fn resolve(path: &Path) -> Result<Resolved> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.contains(&0) {
+        let path = bytes.escape_ascii().to_string();
+        return Err(Error::InvalidPath {
+            path,
+            reason: PathError::Nul,
+        });
+    }
+    let absolute = if path.is_absolute() {
+        path.to_owned()
+    } else {
+        // Joined as text: `..` is left to the system above the mount, and refused below it.
+        let mut joined = std::env::current_dir()
+            .map_err(Error::io(path, "find the directory that it starts from"))?
+            .into_os_string();
+        joined.push("/");
+        joined.push(path);
+        PathBuf::from(joined)
+    };
+    resolve_in(&list()?, absolute.as_os_str().as_bytes(), path)
+}
+
+fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolved> {
+    let ends = (1..=absolute.len()).filter(|&end| {
+        let at_slash = absolute.get(end).is_none_or(|&b| b == b'/');
+        at_slash && absolute[end - 1] != b'/'
+    });
+    let mut found: Option<(usize, &Mount)> = None;
+    for end in ends {
+        let part = absolute[..end]
+            .rsplit(|&b| b == b'/')
+            .next()
+            .unwrap_or_default();
+        if found.is_some() && part == b".." {
+            // Below a mount point nothing leads out of it again.
+            break;
+        }
+        let prefix = Path::new(OsStr::from_bytes(&absolute[..end]));
+        let real = fs::canonicalize(prefix).unwrap_or_else(|_| prefix.to_owned());
+        if let Some(mount) = mounts.iter().rev().find(|mount| mount.mountpoint == real) {
+            found = Some((end, mount));
+        }
+    }
+    let (end, mount) = found.ok_or_else(|| Error::NotMounted {
+        path: asked.display().to_string(),
+    })?;
+    let rest = &absolute[end..];
+    let inside = rest.strip_prefix(b"/").unwrap_or(rest);
+    if !inside.is_empty() {
+        RelPath::new(inside).map_err(|reason| Error::InvalidPath {
+            path: asked.display().to_string(),
+            reason,
+        })?;
+    }
+    Ok(Resolved {
+        mount: mount.clone(),
+        path: inside.to_vec(),
+    })
+}
+
+impl Resolved {
+    /// The path in the volume, of something that is or can be there: not the mount point itself.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`] for the mount point.
+    pub fn name(&self) -> Result<RelPath> {
+        RelPath::new(&self.path).map_err(|reason| Error::InvalidPath {
+            path: self.mount.mountpoint.display().to_string(),
+            reason,
+        })
+    }
+
+    /// The volume, opened in this process and refreshed.
+    ///
+    /// # Errors
+    /// As [`Mount::volume`].
+    pub fn volume(&self) -> Result<Volume> {
+        self.mount.volume()
+    }
+}
+
+/// The volumes that this process has open, by device: one mapping each, kept.
+static VOLUMES: Mutex<Option<Opened>> = Mutex::new(None);
+
+#[derive(Debug)]
+struct Opened {
+    generation: u64,
+    volumes: HashMap<(PathBuf, Option<bool>), Volume>,
+}
+
+fn opened<T>(work: impl FnOnce(&mut HashMap<(PathBuf, Option<bool>), Volume>) -> T) -> T {
+    let mut opened = VOLUMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let generation = famfs_mem::generation();
+    if opened
+        .as_ref()
+        .is_none_or(|opened| opened.generation != generation)
+    {
+        // In a forked child: what the parent opened is forgotten, and never dropped, since its
+        // locks may have been held by threads that are not here.
+        std::mem::forget(opened.take());
+        *opened = Some(Opened {
+            generation,
+            volumes: HashMap::new(),
+        });
+    }
+    match opened.as_mut() {
+        Some(opened) => work(&mut opened.volumes),
+        None => work(&mut HashMap::new()),
+    }
+}
+
+impl Mount {
+    /// Whose caches see the volume, where the mount says so.
+    #[must_use]
+    pub fn locality(&self) -> Option<Locality> {
+        Self::locality_of(self.shared)
+    }
+
+    fn locality_of(shared: Option<bool>) -> Option<Locality> {
+        shared.map(|shared| {
+            if shared {
+                Locality::Shared
+            } else {
+                Locality::Local
+            }
+        })
+    }
+
+    /// The volume, opened once in this process, with the log followed to its end.
+    ///
+    /// # Errors
+    /// As [`Volume::open`]; [`Error::VolumeChanged`] where another volume is there than was
+    /// mounted.
+    pub fn volume(&self) -> Result<Volume> {
+        let key = (self.source.clone(), self.shared);
+        let known = opened(|volumes| volumes.get(&key).cloned());
+        if let Some(volume) = known
+            && is_at(&volume, &self.source)
+        {
+            match volume.refresh() {
+                Ok(_) => return self.check(volume),
+                // From the environment: whatever volume is there is meant.
+                Err(Error::VolumeChanged { .. }) if self.uuid.is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let options = Options {
+            locality: self.locality(),
+            read_only: false,
+        };
+        let volume = self.check(Volume::open(&self.source, options)?)?;
+        opened(|volumes| volumes.insert(key, volume.clone()));
+        Ok(volume)
+    }
+
+    fn check(&self, volume: Volume) -> Result<Volume> {
+        match self.uuid {
+            Some(uuid) if uuid != volume.uuid() => Err(Error::VolumeChanged {
+                path: self.source.clone(),
+                why: format!("{uuid} was mounted, {} is there", volume.uuid()),
+            }),
+            _ => Ok(volume),
+        }
+    }
+}
+
+/// Whether the path still leads to what the volume has open.
+fn is_at(volume: &Volume, path: &Path) -> bool {
+    let identity = volume.identity();
+    fs::metadata(path).is_ok_and(|found| {
+        (found.dev(), found.ino()) == (identity.dev, identity.ino) || identity.rdev == found.rdev()
+    })
+}
+
+/// The volume with this identity, wherever it is mounted.
+///
+/// # Errors
+/// [`Error::NotMounted`].
+pub fn find(uuid: Uuid) -> Result<(Mount, Volume)> {
+    let mounts = list()?;
+    let likely = mounts.iter().filter(|mount| mount.uuid == Some(uuid));
+    let unknown = mounts.iter().filter(|mount| mount.uuid.is_none());
+    for mount in likely.chain(unknown) {
+        if let Ok(volume) = mount.volume()
+            && volume.uuid() == uuid
+        {
+            return Ok((mount.clone(), volume));
+        }
+    }
+    Err(Error::NotMounted {
+        path: format!("the volume {uuid}"),
+    })
+}
+
+/// Makes `directory` stand for the volume on `source`, in the library way.
+///
+/// # Errors
+/// As [`Volume::open`]; [`Error::Busy`] where something is mounted there.
+pub fn mount(source: &Path, directory: &Path, shared: Option<bool>) -> Result<Mounted> {
+    let real = fs::canonicalize(source).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::Usage(format!(
+            "{}: no such device or file; `famfs mkfs` makes a volume",
+            source.display()
+        )),
+        _ => Error::io(source, "find")(error),
+    })?;
+    let locality = Mount::locality_of(shared);
+    let volume = Volume::open(
+        &real,
+        Options {
+            locality,
+            read_only: false,
+        },
+    )?;
+    crate::host::establish()?;
+    add(Mount {
+        source: real,
+        mountpoint: directory.to_owned(),
+        uuid: Some(volume.uuid()),
+        shared,
+        embedded: None,
+        mode_before: None,
+        made_directory: false,
+    })
+}
+
+/// Enters a mount into the table; its directory is made real and unwritable on the way.
+pub(crate) fn add(mut mount: Mount) -> Result<Mounted> {
+    let directory = mount.mountpoint.clone();
+    let real = fs::canonicalize(&directory).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::Usage(format!(
+            "{}: the mount point does not exist; make the directory first",
+            directory.display()
+        )),
+        _ => Error::io(&directory, "find")(error),
+    })?;
+    let metadata = fs::metadata(&real).map_err(Error::io(&real, "examine"))?;
+    if !metadata.is_dir() {
+        return Err(Error::NotADirectory {
+            path: real.display().to_string(),
+        });
+    }
+    mount.mountpoint.clone_from(&real);
+    let mut warnings = Vec::new();
+    let is_empty = fs::read_dir(&real).is_ok_and(|mut dir| dir.next().is_none());
+    if is_empty {
+        let mode = metadata.permissions().mode();
+        let own = metadata.uid() == rustix::process::geteuid().as_raw();
+        if own && mode & 0o222 != 0 {
+            let bare = fs::Permissions::from_mode(mode & 0o7555);
+            if fs::set_permissions(&real, bare).is_ok() {
+                mount.mode_before = Some(mode & 0o7777);
+            }
+        }
+    } else {
+        warnings.push(format!(
+            "{} is not empty: other programs go on seeing what is in it, and not the volume",
+            real.display()
+        ));
+    }
+    let entered = writable_table()?.update(|mounts| {
+        if mounts.iter().any(|other| other.mountpoint == real) {
+            return Err(Error::Busy {
+                path: real.clone(),
+                holders: "a volume is mounted there; `famfs umount` it first".into(),
+            });
+        }
+        mounts.push(mount.clone());
+        Ok(())
+    });
+    if let Err(error) = entered {
+        restore_mode(&mount);
+        return Err(error);
+    }
+    Ok(Mounted { mount, warnings })
+}
+
+fn restore_mode(mount: &Mount) {
+    if let Some(mode) = mount.mode_before {
+        // The directory may be gone: then there is no mode to restore.
+        let _ = fs::set_permissions(&mount.mountpoint, fs::Permissions::from_mode(mode));
+    }
+}
+
+/// Takes a library mount away. With `discard` an embedded volume's memory is given back.
+///
+/// # Errors
+/// [`Error::NotMounted`]; [`Error::Busy`], naming the processes that have the volume mapped, where
+/// its memory would be given back.
+pub fn umount(directory: &Path, discard: bool) -> Result<Mount> {
+    let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    for table in tables().into_iter().rev() {
+        let Some(mount) = table
+            .read()?
+            .into_iter()
+            .rev()
+            .find(|m| m.mountpoint == real)
+        else {
+            continue;
+        };
+        if discard {
+            check_discard(&mount)?;
+        }
+        remove(&table, &mount)?;
+        opened(|volumes| volumes.retain(|(source, _), _| *source != mount.source));
+        restore_mode(&mount);
+        if discard && let Some(memory) = mount.embedded {
+            embedded::discard(&mount, memory)?;
+        }
+        if discard && mount.made_directory {
+            // What others put there is theirs: a directory that is not empty stays.
+            let _ = fs::remove_dir(&mount.mountpoint);
+        }
+        return Ok(mount);
+    }
+    if list()?.iter().any(|mount| mount.mountpoint == real) {
+        return Err(Error::Usage(format!(
+            "{}: mounted by FAMFS_MOUNTS in the environment; unset that",
+            real.display()
+        )));
+    }
+    Err(Error::NotMounted {
+        path: directory.display().to_string(),
+    })
+}
+
+fn check_discard(mount: &Mount) -> Result<()> {
+    if mount.embedded.is_none() {
+        return Err(Error::Usage(format!(
+            "{}: not an embedded volume: --discard is for those; `famfs umount` leaves the volume \
+             as it is",
+            mount.mountpoint.display()
+        )));
+    }
+    let holders = fs::File::open(&mount.source)
+        .ok()
+        .and_then(|file| holders::of_file(&file));
+    match holders {
+        Some(holders) => Err(Error::Busy {
+            path: mount.mountpoint.clone(),
+            holders: format!("{holders} uses the volume; end it, or umount without --discard"),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn remove(table: &Table, gone: &Mount) -> Result<()> {
+    table.update(|mounts| {
+        if let Some(at) = mounts.iter().rposition(|mount| mount == gone) {
+            mounts.remove(at);
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount_at(path: &Path) -> Mount {
+        Mount {
+            source: "/dev/dax0.0".into(),
+            mountpoint: path.to_owned(),
+            uuid: None,
+            shared: None,
+            embedded: None,
+            mode_before: None,
+            made_directory: false,
+        }
+    }
+
+    #[test]
+    fn paths_are_real_above_the_mount_and_plain_below() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(dir.path()).unwrap();
+        fs::create_dir_all(top.join("mnt/inner")).unwrap();
+        fs::create_dir(top.join("other")).unwrap();
+        std::os::unix::fs::symlink(top.join("mnt"), top.join("link")).unwrap();
+        let mounts = [
+            mount_at(&top.join("mnt")),
+            mount_at(&top.join("mnt/inner")),
+            mount_at(&top.join("other")),
+        ];
+        let resolve = |path: &str| {
+            let absolute = format!("{}/{path}", top.display());
+            let found = resolve_in(&mounts, absolute.as_bytes(), Path::new(path))?;
+            let at = mounts.iter().position(|m| *m == found.mount).unwrap();
+            Ok::<_, Error>((at, String::from_utf8(found.path).unwrap()))
+        };
+        let cases = [
+            ("mnt", 0, ""),
+            ("mnt/", 0, ""),
+            ("mnt/a/b", 0, "a/b"),
+            ("link/a", 0, "a"),
+            ("mnt/inner/a", 1, "a"),
+            ("link/inner/a", 1, "a"),
+            ("other/../mnt//a", 9, ""),
+            (".//./link/a", 0, "a"),
+            ("mnt/../other/a", 9, ""),
+            ("mnt/a/../b", 9, ""),
+            ("mnt/inner/../../../etc/passwd", 9, ""),
+            ("mnt/a/", 9, ""),
+        ];
+        for (path, mount, inside) in cases {
+            match resolve(path) {
+                Ok(found) => assert_eq!(found, (mount, inside.to_owned()), "{path}"),
+                Err(Error::InvalidPath { .. }) => assert_eq!(mount, 9, "{path}"),
+                Err(other) => panic!("{path}: {other}"),
+            }
+        }
+        assert!(matches!(
+            resolve("else/where"),
+            Err(Error::NotMounted { .. })
+        ));
+        assert!(matches!(
+            resolve(&format!("mnt/{}", "x".repeat(80))),
+            Err(Error::InvalidPath { .. })
+        ));
+    }
+
+    #[test]
+    fn of_two_equal_mounts_the_later_one_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(dir.path()).unwrap();
+        let mut later = mount_at(&top);
+        later.source = "/dev/dax1.0".into();
+        let mounts = [mount_at(&top), later.clone()];
+        let path = top.join("a");
+        let found = resolve_in(&mounts, path.as_os_str().as_bytes(), &path).unwrap();
+        assert_eq!(found.mount, later);
+    }
+
+    #[test]
+    fn the_environment_names_pairs() {
+        let mounts = from_environment(Some(OsStr::new("/dev/dax0.0=/nowhere/a:/img=/nowhere/b")));
+        let mounts = mounts.unwrap();
+        assert_eq!(mounts[1].source, Path::new("/img"));
+        assert_eq!(mounts[0].mountpoint, Path::new("/nowhere/a"));
+        assert!(from_environment(Some(OsStr::new("/dev/dax0.0"))).is_err());
+        assert!(from_environment(Some(OsStr::new(""))).unwrap().is_empty());
+    }
+}

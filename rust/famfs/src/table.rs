@@ -1,0 +1,354 @@
+//! The reservation table: space that is promised to publishers and not yet named by the log.
+//!
+//! Owns one host-local file per volume, beside a backing file or under /run/famfs for a device:
+//! fixed records, each with a token and its extents. A record lives as long as somebody holds a
+//! lock on it; what nobody holds is free again. Read and written only under the host lock.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+
+use famfs_core::extent::{Extent, Extents, Map};
+use famfs_core::media::MAX_EXTENTS;
+use famfs_core::units::ByteLen;
+use famfs_mem::{Kind, RecordRange, Registration, Source, close_in_child};
+use uuid::Uuid;
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::{Error, Result};
+
+const MAGIC: u64 = 0x7674_7372_7366_6d66;
+const RECORD: usize = 512;
+
+/// The first record: which volume the table is for.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawHead {
+    magic: U64,
+    uuid: [u8; 16],
+    unused: [u8; 488],
+}
+
+/// A reservation, or a free record if its count is 0.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RawRecord {
+    token: [u8; 16],
+    size: U64,       // of the file, in bytes
+    chunk_size: U64, // 0 where it is not interleaved
+    pid: U32,        // of who made it, for messages
+    count: U32,      // of extents
+    extents: [[U64; 2]; MAX_EXTENTS],
+    unused: [u8; 212],
+    crc: U32, // of all bytes before: a record that was torn by a crash is free
+}
+
+const _: () = assert!(size_of::<RawHead>() == RECORD && size_of::<RawRecord>() == RECORD);
+
+/// What a reservation holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub(crate) token: Uuid,
+    pub(crate) size: ByteLen,
+    pub(crate) map: Map,
+}
+
+/// The table of one volume, as this process has it open.
+#[derive(Debug)]
+pub(crate) struct Table {
+    path: PathBuf,
+    uuid: Uuid,
+    file: File,
+    /// The records that this process holds, by token, and how many of its handles do.
+    own: BTreeMap<Uuid, Own>,
+    /// Keeps a forked child from holding what its parent holds. Dropped before `file` is.
+    _closed_in_child: Option<Registration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    index: u64,
+    handles: u32,
+}
+
+fn range(index: u64) -> RecordRange {
+    // Index 0 is the first record after the head.
+    RecordRange {
+        start: (index + 1) * RECORD as u64,
+        len: RECORD as u64,
+    }
+}
+
+/// Where the table of a volume is.
+pub(crate) fn path_of(source: &Source, uuid: Uuid) -> PathBuf {
+    if source.kind() == Kind::File {
+        let real = fs::canonicalize(source.path()).unwrap_or_else(|_| source.path().to_owned());
+        let name = real.file_name().unwrap_or_default().to_string_lossy();
+        real.with_file_name(format!(".{name}.famfs-reservations"))
+    } else {
+        PathBuf::from(format!("/run/famfs/{uuid}/reservations"))
+    }
+}
+
+impl Table {
+    /// Opens the table, which is made if it is missing.
+    pub(crate) fn open(source: &Source, uuid: Uuid) -> Result<Self> {
+        let path = path_of(source, uuid);
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(Error::io(&path, "make the directory of"))?;
+        }
+        // Whoever may write the volume may reserve in it.
+        let mode = source
+            .file()
+            .metadata()
+            .map_err(Error::io(source.path(), "examine"))?
+            .permissions()
+            .mode();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(mode & 0o666)
+            .open(&path)
+            .map_err(Error::io(&path, "open the reservations in"))?;
+        let closed = close_in_child(file.as_raw_fd()).ok();
+        Ok(Self {
+            path,
+            uuid,
+            file,
+            own: BTreeMap::new(),
+            _closed_in_child: closed,
+        })
+    }
+
+    fn io(&self, what: &'static str) -> impl FnOnce(io::Error) -> Error {
+        Error::io(&self.path, what)
+    }
+
+    /// Makes the table this volume's, and emptied, if it is new or another volume's. The first
+    /// thing to call under the host lock.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where the file was removed: who did that made the others forget what is
+    /// reserved.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.check_place()?;
+        let mut bytes = [0; RECORD];
+        let read = self.file.read_exact_at(&mut bytes, 0);
+        let head: &RawHead = zerocopy::transmute_ref!(&bytes);
+        if read.is_ok() && head.magic.get() == MAGIC && head.uuid == *self.uuid.as_bytes() {
+            return Ok(());
+        }
+        let head = RawHead {
+            magic: U64::new(MAGIC),
+            uuid: *self.uuid.as_bytes(),
+            unused: [0; 488],
+        };
+        self.file.set_len(0).map_err(self.io("empty"))?;
+        self.file
+            .write_all_at(head.as_bytes(), 0)
+            .map_err(self.io("write"))
+    }
+
+    fn check_place(&self) -> Result<()> {
+        let open = self.file.metadata().map_err(self.io("examine"))?;
+        match fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == (open.dev(), open.ino()) => Ok(()),
+            _ => Err(Error::Busy {
+                path: self.path.clone(),
+                holders: "the reservations were removed while they were in use; publish again"
+                    .into(),
+            }),
+        }
+    }
+
+    /// All reservations that somebody holds; records that nobody holds are freed on the way.
+    pub(crate) fn live(&self) -> Result<Vec<Promise>> {
+        Ok(self
+            .records()?
+            .into_iter()
+            .filter_map(|(_, promise)| promise)
+            .collect())
+    }
+
+    /// Every record: its index, and what it promises if somebody holds it.
+    fn records(&self) -> Result<Vec<(u64, Option<Promise>)>> {
+        let len = self.file.metadata().map_err(self.io("examine"))?.len();
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0).saturating_sub(RECORD)];
+        self.file
+            .read_exact_at(&mut bytes, RECORD as u64)
+            .map_err(self.io("read"))?;
+        let (records, _) = bytes.as_chunks::<RECORD>();
+        (0..)
+            .zip(records)
+            .map(|(index, bytes)| Ok((index, self.judge(index, bytes)?)))
+            .collect()
+    }
+
+    fn judge(&self, index: u64, bytes: &[u8; RECORD]) -> Result<Option<Promise>> {
+        let Some(promise) = decode(bytes) else {
+            return Ok(None);
+        };
+        let held = self
+            .own
+            .get(&promise.token)
+            .is_some_and(|own| own.index == index)
+            || range(index)
+                .is_held_elsewhere(&self.file)
+                .map_err(self.io("ask for locks in"))?;
+        if held {
+            return Ok(Some(promise));
+        }
+        self.clear(index)?;
+        Ok(None)
+    }
+
+    fn clear(&self, index: u64) -> Result<()> {
+        let at = range(index).start;
+        self.file
+            .write_all_at(&[0; RECORD], at)
+            .map_err(self.io("write"))
+    }
+
+    /// Enters a promise, held by this process.
+    pub(crate) fn add(&mut self, promise: &Promise) -> Result<()> {
+        let records = self.records()?;
+        let index = records
+            .iter()
+            .find(|(_, promise)| promise.is_none())
+            .map_or(records.len() as u64, |(index, _)| *index);
+        // Held before it is there: nobody ever sees it without a holder.
+        range(index)
+            .hold(&self.file)
+            .map_err(self.io("lock a record of"))?;
+        let written = self.file.write_all_at(&encode(promise), range(index).start);
+        if let Err(error) = written {
+            let _ = range(index).release(&self.file);
+            return Err(self.io("write")(error));
+        }
+        self.own.insert(promise.token, Own { index, handles: 1 });
+        Ok(())
+    }
+
+    /// Holds a promise that another process, or another handle of this one, holds too.
+    pub(crate) fn adopt(&mut self, token: Uuid) -> Result<Promise> {
+        let found = self
+            .records()?
+            .into_iter()
+            .find_map(|(index, promise)| Some((index, promise.filter(|p| p.token == token)?)));
+        let (index, promise) = found.ok_or(Error::NoReservation { token })?;
+        if let Some(own) = self.own.get_mut(&token) {
+            own.handles += 1;
+        } else {
+            range(index)
+                .hold(&self.file)
+                .map_err(self.io("lock a record of"))?;
+            self.own.insert(token, Own { index, handles: 1 });
+        }
+        Ok(promise)
+    }
+
+    /// Checks that a promise of this process is still there, to be committed.
+    pub(crate) fn confirm(&self, token: Uuid) -> Result<()> {
+        let own = self.own.get(&token).ok_or(Error::NoReservation { token })?;
+        if self.has(own.index, token)? {
+            Ok(())
+        } else {
+            Err(Error::NoReservation { token })
+        }
+    }
+
+    /// Whether a record still is the one of `token`: it was committed otherwise, by another holder.
+    fn has(&self, index: u64, token: Uuid) -> Result<bool> {
+        let mut bytes = [0; RECORD];
+        self.file
+            .read_exact_at(&mut bytes, range(index).start)
+            .map_err(self.io("read"))?;
+        Ok(decode(&bytes).is_some_and(|promise| promise.token == token))
+    }
+
+    /// One handle of this process lets go. With the last one the record is freed, unless another
+    /// process holds it too.
+    pub(crate) fn release(&mut self, token: Uuid) -> Result<()> {
+        let Some(own) = self.own.get_mut(&token) else {
+            return Ok(());
+        };
+        own.handles -= 1;
+        if own.handles > 0 {
+            return Ok(());
+        }
+        let range = range(own.index);
+        let index = own.index;
+        self.own.remove(&token);
+        let held = range
+            .is_held_elsewhere(&self.file)
+            .map_err(self.io("ask for locks in"))?;
+        if !held && self.has(index, token)? {
+            self.clear(index)?;
+        }
+        range
+            .release(&self.file)
+            .map_err(self.io("unlock a record of"))
+    }
+
+    /// A promise was kept: the log names its extents now. Whoever else holds it finds it gone.
+    pub(crate) fn fulfil(&mut self, token: Uuid) -> Result<()> {
+        let Some(own) = self.own.remove(&token) else {
+            return Ok(());
+        };
+        self.clear(own.index)?;
+        range(own.index)
+            .release(&self.file)
+            .map_err(self.io("unlock a record of"))
+    }
+}
+
+fn encode(promise: &Promise) -> [u8; RECORD] {
+    let mut raw = RawRecord::new_zeroed();
+    raw.token = *promise.token.as_bytes();
+    raw.size = U64::new(promise.size.0);
+    raw.pid = U32::new(std::process::id());
+    if let Map::Interleaved { chunk_size, .. } = &promise.map {
+        raw.chunk_size = U64::new(chunk_size.0);
+    }
+    let extents = promise.map.extents();
+    // One more than there are, so that a reservation without extents is no free record.
+    raw.count = U32::new(u32::try_from(extents.len() + 1).unwrap_or(u32::MAX));
+    for (raw, extent) in raw.extents.iter_mut().zip(extents.iter()) {
+        *raw = [U64::new(extent.offset.0), U64::new(extent.len.0)];
+    }
+    raw.crc = U32::new(crc32fast::hash(&raw.as_bytes()[..RECORD - 4]));
+    zerocopy::transmute!(raw)
+}
+
+fn decode(bytes: &[u8; RECORD]) -> Option<Promise> {
+    let raw: &RawRecord = zerocopy::transmute_ref!(bytes);
+    if raw.crc.get() != crc32fast::hash(&bytes[..RECORD - 4]) {
+        return None;
+    }
+    let count = usize::try_from(raw.count.get()).ok()?.checked_sub(1)?;
+    let extents: Vec<_> = raw
+        .extents
+        .get(..count)?
+        .iter()
+        .map(|[offset, len]| Extent::primary(offset.get(), len.get()))
+        .collect();
+    let extents = Extents::new(&extents)?;
+    let map = match raw.chunk_size.get() {
+        0 => Map::Simple(extents),
+        chunk_size => Map::Interleaved {
+            chunk_size: ByteLen(chunk_size),
+            strips: extents,
+        },
+    };
+    Some(Promise {
+        token: Uuid::from_bytes(raw.token),
+        size: ByteLen(raw.size.get()),
+        map,
+    })
+}

@@ -1,0 +1,33 @@
+//! Views of committed files: the one place of this crate that hands out memory as a slice.
+#![expect(
+    unsafe_code,
+    reason = "a view's promise can only be kept by who knows the log"
+)]
+
+use std::sync::Arc;
+
+use famfs_core::units::{ByteLen, DevOff};
+use famfs_mem::{MapError, Piece, Region, RegionOff, View};
+
+/// A view of a file whose log entry was seen, over `runs` in the file's order.
+///
+/// Only for runs that come from a replayed entry, after their range was acquired.
+pub(crate) fn committed(
+    region: &Arc<Region>,
+    runs: &[(DevOff, u64)],
+    size: ByteLen,
+) -> Result<View, MapError> {
+    let pieces: Vec<_> = runs
+        .iter()
+        .map(|&(at, len)| Piece {
+            at: RegionOff(at.0),
+            len,
+        })
+        .collect();
+    // SAFETY: the runs belong to a file that the log names, so it is committed. Extents that the
+    // log has named are never handed out again, by any host: the allocator takes them for good,
+    // and only the master allocates; and no call of this crate writes to a file after its commit.
+    // So nobody writes these bytes any more. The caller has acquired the range on this host after
+    // it saw the entry.
+    unsafe { region.view(&pieces, size.0) }
+}

@@ -1,0 +1,602 @@
+//! A volume, opened: its state as far as the log was replayed, and files as views of its memory.
+//!
+//! Owns the state that a process keeps of a volume and how it follows the log. What is looked up is
+//! as fresh as the last [`Volume::refresh`]; no reader ever waits for a writer of another process.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
+
+use famfs_core::check::Fatal;
+use famfs_core::entry::{Entry, Owner};
+use famfs_core::extent::Map;
+use famfs_core::finding::{Finding, FindingKind};
+use famfs_core::header::LogHeader;
+use famfs_core::media::{ENTRY_LEN, entry_offset};
+use famfs_core::namespace::NodeRef;
+use famfs_core::path::RelPath;
+use famfs_core::replay::{Device, Replay, Usage};
+use famfs_core::superblock::{Role, Superblock};
+use famfs_core::units::{ByteLen, DevOff, DeviceIndex, FileOff, Slot};
+use famfs_mem::{Access, Identity, Kind, Region, Source, View};
+use uuid::Uuid;
+
+use crate::coherence::{Coherence, Locality, Pulse};
+use crate::error::{Error, Result};
+use crate::host;
+use crate::view;
+use crate::writer::Writer;
+
+/// Entries that are read at once.
+const READ_ENTRIES: u64 = 512;
+
+/// Fresh reads of entries that do not match their checksum, before they are taken to be so.
+const DOUBTS: usize = 3;
+
+/// How a volume is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whose caches see it; by default a backing file is local and a device is shared.
+    pub locality: Option<Locality>,
+    /// Take no permission to write, even where it is there.
+    pub read_only: bool,
+}
+
+/// A volume, opened. Clones are the same volume; threads may share it.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) source: Source,
+    pub(crate) region: Arc<Region>,
+    pub(crate) coherence: Coherence<Arc<Region>>,
+    pub(crate) superblock: Superblock,
+    header: LogHeader,
+    /// The lines that never change while this is the same volume.
+    first: Pulse,
+    host: Uuid,
+    /// The first slot that was not judged, if both counters said so: nothing is new while the
+    /// log's counters are the same.
+    judged: AtomicU64,
+    state: RwLock<State>,
+    /// Files whose range was made safe to be read in this process.
+    acquired: Mutex<HashSet<Slot>>,
+    /// What writing takes; made when it is first needed.
+    pub(crate) writer: Mutex<Option<Writer>>,
+    /// Of this process: a child that is forked must not write with what its parent opened.
+    pub(crate) generation: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) replay: Replay,
+    /// When slots were first seen: all before the slot, at the time.
+    seen: Vec<(Slot, SystemTime)>,
+}
+
+/// What a refresh found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Entries that were new.
+    pub new_entries: u64,
+    /// Entries in the log now.
+    pub entries: u64,
+}
+
+/// A file or directory, as of the last refresh.
+#[derive(Clone, Debug)]
+pub struct Stat {
+    /// Its path in the volume.
+    pub path: Vec<u8>,
+    /// The slot of the log entry that made it: its version.
+    pub slot: Slot,
+    /// Size in bytes; 0 for a directory.
+    pub size: ByteLen,
+    /// Owner and mode.
+    pub owner: Owner,
+    /// Where its bytes lie; `None` for a directory.
+    pub map: Option<Map>,
+    /// Whether its name still leads to it: not replaced, not removed.
+    pub is_live: bool,
+    /// When this process first saw it: the format keeps no times.
+    pub seen: SystemTime,
+}
+
+impl Stat {
+    /// Whether it is a directory.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.map.is_none()
+    }
+
+    /// The path, for people.
+    #[must_use]
+    pub fn display(&self) -> String {
+        display(&self.path)
+    }
+}
+
+pub(crate) fn display(path: &[u8]) -> String {
+    RelPath::new(path).map_or_else(|_| path.escape_ascii().to_string(), |path| path.to_string())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard is whole between any two statements: a panic elsewhere left it so.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Volume {
+    /// Opens the volume on a device or in a backing file, and replays its log.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where there is no volume that can be mounted; [`Error::Unsupported`] for
+    /// a block device, whose mapping is not its memory; [`Error::Permission`].
+    pub fn open(path: &Path, options: Options) -> Result<Self> {
+        let generation = famfs_mem::generation();
+        let source = open_source(path, options.read_only)?;
+        if source.kind() == Kind::Block {
+            return Err(Error::Unsupported {
+                what: path.display().to_string(),
+                why: "a block device can't be mapped without the kernel's page cache: mount it \
+                      with the kernel module (--kernel), or put the device into devdax mode"
+                    .into(),
+            });
+        }
+        let corrupt = |fatal: Fatal| Error::Corrupt {
+            path: path.to_owned(),
+            fatal,
+        };
+        if source.size() == 0 {
+            let empty = famfs_core::superblock::SuperblockError::Truncated { len: 0 };
+            return Err(corrupt(empty.into()));
+        }
+        let region = Region::map(&source).map_err(Error::map(path))?;
+        let locality = options.locality.unwrap_or(match source.kind() {
+            Kind::File => Locality::Local,
+            _ => Locality::Shared,
+        });
+        let coherence = Coherence::new(Arc::clone(&region), locality);
+        let truncated = famfs_core::superblock::SuperblockError::Truncated {
+            len: usize::try_from(source.size()).unwrap_or(usize::MAX),
+        };
+        if source.size() < famfs_core::media::SUPERBLOCK_LEN as u64 {
+            return Err(corrupt(truncated.into()));
+        }
+        let fault = |fault| Error::fault(path)(fault);
+        let superblock = coherence.read_superblock().map_err(fault)?;
+        let superblock = Superblock::decode(&superblock).map_err(|error| corrupt(error.into()))?;
+        let device = ByteLen(source.size());
+        let needed = superblock.data_offset();
+        if device.0 < needed {
+            let size = device.0;
+            let small = famfs_core::replay::DeviceError::TooSmall { size, needed };
+            return Err(corrupt(small.into()));
+        }
+        let first = coherence.pulse().map_err(fault)?;
+        let mut bytes = [0; famfs_core::media::LOG_HEADER_LEN];
+        coherence.read_log(0, &mut bytes).map_err(fault)?;
+        let header = LogHeader::decode(&bytes, superblock.log_len())
+            .map_err(|error| corrupt(error.into()))?;
+        let seed = seed();
+        let replay = Replay::new(&superblock, &header, device, seed)
+            .map_err(|error| corrupt(error.into()))?;
+        let volume = Self {
+            inner: Arc::new(Inner {
+                source,
+                region,
+                coherence,
+                superblock,
+                header,
+                first,
+                host: host::identity()?,
+                judged: AtomicU64::new(0),
+                state: RwLock::new(State {
+                    replay,
+                    seen: Vec::new(),
+                }),
+                acquired: Mutex::new(HashSet::new()),
+                writer: Mutex::new(None),
+                generation,
+            }),
+        };
+        volume.inner.judge(first)?;
+        Ok(volume)
+    }
+
+    /// Follows the log: reads two lines, and what they say is new.
+    ///
+    /// # Errors
+    /// [`Error::VolumeChanged`] where another volume is there now; [`Error::MemoryFault`].
+    pub fn refresh(&self) -> Result<Refreshed> {
+        self.inner.refresh()
+    }
+
+    /// The file or directory at `path`; the empty path is the root.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn stat(&self, path: &[u8]) -> Result<Stat> {
+        let state = self.inner.read();
+        if path.is_empty() {
+            return Ok(root(&state));
+        }
+        let node = state
+            .replay
+            .names()
+            .lookup(path)
+            .ok_or_else(|| Error::NotFound {
+                path: display(path),
+            })?;
+        Ok(state.stat(node))
+    }
+
+    /// The file that the entry in `slot` made, also where it was replaced or removed since.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn stat_slot(&self, slot: Slot) -> Result<Stat> {
+        let state = self.inner.read();
+        let node = state
+            .replay
+            .names()
+            .by_slot(slot)
+            .ok_or_else(|| Error::NotFound {
+                path: format!("#{slot}"),
+            })?;
+        Ok(state.stat(node))
+    }
+
+    /// What is in the directory at `path`, in the order of the log; of a file, the file itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn list(&self, path: &[u8]) -> Result<Vec<Stat>> {
+        let state = self.inner.read();
+        if let Some(children) = state.replay.names().children(path) {
+            return Ok(children.map(|node| state.stat(node)).collect());
+        }
+        drop(state);
+        Ok(vec![self.stat(path)?])
+    }
+
+    /// All names of the volume, in the order of the log.
+    #[must_use]
+    pub fn list_all(&self) -> Vec<Stat> {
+        let state = self.inner.read();
+        state
+            .replay
+            .names()
+            .iter()
+            .map(|node| state.stat(node))
+            .collect()
+    }
+
+    /// The versions of the file at `path`, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::IsADirectory`].
+    pub fn versions(&self, path: &[u8]) -> Result<Vec<Stat>> {
+        let state = self.inner.read();
+        let node = state
+            .replay
+            .names()
+            .lookup(path)
+            .ok_or_else(|| Error::NotFound {
+                path: display(path),
+            })?;
+        if node.is_dir() {
+            return Err(Error::IsADirectory {
+                path: display(path),
+            });
+        }
+        let versions = std::iter::successors(Some(node), NodeRef::before);
+        Ok(versions.map(|node| state.stat(node)).collect())
+    }
+
+    /// The file's bytes, where they lie: zero copy, never rewritten, valid for as long as the view
+    /// lives.
+    ///
+    /// # Errors
+    /// [`Error::IsADirectory`]; [`Error::Unsupported`] for a file on a device that is not here, or
+    /// with more chunks than the kernel lets a process map.
+    pub fn view(&self, file: &Stat) -> Result<View> {
+        let pieces = self.runs(file)?;
+        // Two threads may both do it: that costs time, and no lock is held over a large range.
+        if !lock(&self.inner.acquired).contains(&file.slot) {
+            self.inner
+                .coherence
+                .acquire_data(pieces.iter().copied())
+                .map_err(self.fault())?;
+            lock(&self.inner.acquired).insert(file.slot);
+        }
+        view::committed(&self.inner.region, &pieces, file.size)
+            .map_err(Error::map(self.inner.source.path()))
+    }
+
+    /// Where the file's bytes lie on the device: offset and length, in the file's order.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub fn runs(&self, file: &Stat) -> Result<Vec<(DevOff, u64)>> {
+        let map = file.map.ok_or_else(|| Error::IsADirectory {
+            path: file.display(),
+        })?;
+        map.runs(FileOff(0), file.size)
+            .map(|run| {
+                if run.device == DeviceIndex::PRIMARY {
+                    return Ok((run.offset, run.len.0));
+                }
+                Err(Error::Unsupported {
+                    what: file.display(),
+                    why: format!("the file lies on device {}, which is not here", run.device),
+                })
+            })
+            .collect()
+    }
+
+    /// Writes back and drops the lines of a file's range; how many there were.
+    ///
+    /// # Errors
+    /// As [`Self::view`], and [`Error::MemoryFault`].
+    pub fn flush(&self, file: &Stat) -> Result<u64> {
+        let runs = self.runs(file)?;
+        let flushed = runs
+            .into_iter()
+            .map(|(at, len)| self.inner.coherence.flush(at, len));
+        flushed.sum::<Result<u64, _>>().map_err(self.fault())
+    }
+
+    fn fault(&self) -> impl FnOnce(famfs_mem::Fault) -> Error {
+        Error::fault(self.inner.source.path())
+    }
+
+    /// The file system's identity.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        self.inner.superblock.uuid()
+    }
+
+    /// The superblock.
+    #[must_use]
+    pub fn superblock(&self) -> &Superblock {
+        &self.inner.superblock
+    }
+
+    /// Entries that fit the log.
+    #[must_use]
+    pub fn log_capacity(&self) -> u64 {
+        self.inner.header.capacity()
+    }
+
+    /// What this host may do.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.inner.superblock.role(self.inner.host)
+    }
+
+    /// This host's identity.
+    #[must_use]
+    pub fn host(&self) -> Uuid {
+        self.inner.host
+    }
+
+    /// Whose caches see the volume.
+    #[must_use]
+    pub fn locality(&self) -> Locality {
+        self.inner.coherence.locality()
+    }
+
+    /// The device or backing file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.inner.source.path()
+    }
+
+    /// Which device or file it is, whatever path leads to it.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.inner.source.identity()
+    }
+
+    /// The volume's memory in this process.
+    #[must_use]
+    pub fn region(&self) -> &Arc<Region> {
+        &self.inner.region
+    }
+
+    /// What the space is used for.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.inner.read().replay.usage()
+    }
+
+    /// The device table, the primary first.
+    #[must_use]
+    pub fn devices(&self) -> Vec<Device> {
+        self.inner.read().replay.devices().to_vec()
+    }
+
+    /// What is wrong with the volume.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.inner.read().replay.findings().to_vec()
+    }
+
+    /// Entries in the log, as of the last refresh.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.inner.read().replay.next().0
+    }
+}
+
+fn root(state: &State) -> Stat {
+    Stat {
+        path: Vec::new(),
+        slot: Slot(0),
+        size: ByteLen(0),
+        owner: Owner {
+            uid: 0,
+            gid: 0,
+            mode: 0o755,
+        },
+        map: None,
+        is_live: true,
+        seen: state
+            .seen
+            .first()
+            .map_or(SystemTime::UNIX_EPOCH, |seen| seen.1),
+    }
+}
+
+fn open_source(path: &Path, read_only: bool) -> Result<Source> {
+    let open = |access| Source::open(path, access);
+    if read_only {
+        return open(Access::ReadOnly).map_err(Error::source);
+    }
+    match open(Access::ReadWrite) {
+        // Who may only read, reads.
+        Err(famfs_mem::SourceError::Open { source, .. })
+            if matches!(
+                source.kind(),
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            open(Access::ReadOnly).map_err(Error::source)
+        }
+        other => other.map_err(Error::source),
+    }
+}
+
+/// Not to be guessed by who writes a log: names that collide would make its replay slow.
+pub(crate) fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}
+
+impl State {
+    fn stat(&self, node: NodeRef<'_>) -> Stat {
+        let slot = node.slot();
+        let at = self.seen.partition_point(|(next, _)| *next <= slot);
+        Stat {
+            path: node.path().to_vec(),
+            slot,
+            size: node.size(),
+            owner: node.owner(),
+            map: node.map(),
+            is_live: node.is_live(),
+            seen: self
+                .seen
+                .get(at)
+                .map_or(SystemTime::UNIX_EPOCH, |seen| seen.1),
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.source.path().to_owned()
+    }
+
+    pub(crate) fn host(&self) -> Uuid {
+        self.host
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn refresh(&self) -> Result<Refreshed> {
+        let pulse = self
+            .coherence
+            .pulse()
+            .map_err(Error::fault(self.source.path()))?;
+        self.check_same(&pulse)?;
+        let judged = self.judged.load(Ordering::Acquire);
+        if pulse.counters.agree() && pulse.counters.next_index == judged {
+            return Ok(Refreshed {
+                new_entries: 0,
+                entries: judged,
+            });
+        }
+        self.judge(pulse)
+    }
+
+    fn check_same(&self, pulse: &Pulse) -> Result<()> {
+        let changed = |why: &str| {
+            Err(Error::VolumeChanged {
+                path: self.path(),
+                why: why.into(),
+            })
+        };
+        if pulse.identity != self.first.identity {
+            return changed("its superblock is another one");
+        }
+        if pulse.header != self.first.header {
+            return changed("its log is another one");
+        }
+        Ok(())
+    }
+
+    /// Judges what `pulse` counts and was not judged yet.
+    fn judge(&self, pulse: Pulse) -> Result<Refreshed> {
+        let mut state = self.write();
+        let before = state.replay.next();
+        let end = self.header.used(pulse.counters);
+        if end < before.0 {
+            return Err(Error::VolumeChanged {
+                path: self.path(),
+                why: format!("its log had {before} entries and has {end}"),
+            });
+        }
+        let mut buffer = Vec::new();
+        while state.replay.next().0 < end {
+            let first = state.replay.next();
+            let entries = (end - first.0).min(READ_ENTRIES);
+            buffer.resize(usize::try_from(entries).unwrap_or(0) * ENTRY_LEN, 0);
+            self.read_entries(first, &mut buffer)?;
+            state.replay.judge_entries(&buffer);
+        }
+        state.replay.judge_counters(&self.header, pulse.counters);
+        let next = state.replay.next();
+        if next > before || state.seen.is_empty() {
+            state.seen.push((next, SystemTime::now()));
+        }
+        if pulse.counters.agree() && pulse.counters.next_index == next.0 {
+            self.judged.store(next.0, Ordering::Release);
+        }
+        Ok(Refreshed {
+            new_entries: next.0 - before.0,
+            entries: next.0,
+        })
+    }
+
+    /// Reads entries; those that look damaged are read afresh before that is believed.
+    fn read_entries(&self, first: Slot, buffer: &mut [u8]) -> Result<()> {
+        let offset = entry_offset(first.0).unwrap_or(u64::MAX);
+        for _ in 0..DOUBTS {
+            self.coherence
+                .read_log(offset, buffer)
+                .map_err(Error::fault(self.source.path()))?;
+            let (entries, _) = buffer.as_chunks::<ENTRY_LEN>();
+            let damaged = (first.0..).zip(entries).any(|(slot, bytes)| {
+                matches!(
+                    Entry::decode(bytes, Slot(slot)),
+                    Err(FindingKind::EntryCrc { .. } | FindingKind::EntryMissing)
+                )
+            });
+            if !damaged {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
