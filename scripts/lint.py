@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 ASCII = {".rs", ".py", ".pyi", ".c", ".h", ".toml", ".sh", ".mk"}
 CODE = {".rs", ".py", ".c", ".h"}
 MAX_LINES = 600
-BINARY = {".xz", ".png", ".whl", ".parquet", ".arrow", ".npy"}
 
 # Where unsafe code is allowed: whole crates whose business it is, and single files elsewhere.
 UNSAFE_CRATES = {"famfs-mem", "famfs-sys", "famfs-py"}
@@ -127,11 +126,12 @@ def unsafe() -> list[str]:
 
 def places() -> list[str]:
     """Nothing names a machine's own sources of packages, or somebody's home."""
-    files = [p for p in tracked() if p.suffix not in BINARY and p.name not in OWN_PLACES_EXEMPT]
+    files = [path for path in tracked() if path.name not in OWN_PLACES_EXEMPT]
     return [
         f"{path}:{number}: {found.group()}"
         for path in files
-        for number, line in enumerate(text(path).splitlines(), 1)
+        if "\0" not in (content := text(path))  # data, not words
+        for number, line in enumerate(content.splitlines(), 1)
         for pattern in OWN_PLACES
         if (found := pattern.search(line))
     ]
