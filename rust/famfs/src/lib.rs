@@ -31,6 +31,7 @@
 mod coherence;
 pub mod embedded;
 pub mod error;
+mod files;
 mod holders;
 pub mod host;
 pub mod inspect;
@@ -47,6 +48,7 @@ pub use coherence::Locality;
 pub use error::{Error, Face, Result};
 pub use famfs_core as core;
 pub use famfs_mem as mem;
+pub use files::Stat;
 pub use mkfs::{MkfsOptions, mkfs};
-pub use volume::{Options, Refreshed, Stat, Volume};
+pub use volume::{Options, Refreshed, Volume};
 pub use writer::{Publication, Reservation};
