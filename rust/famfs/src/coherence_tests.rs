@@ -250,15 +250,33 @@ fn a_crash_at_any_step_leaves_all_or_none() {
     );
 }
 
-/// Runs something before each operation of a host.
-struct Between<'a, M> {
+/// A host's memory, with something done before one of its operations, or left out of all.
+struct Bent<'a, M> {
     memory: M,
     done: AtomicU64,
     at: u64,
     what: &'a (dyn Fn() + Sync),
+    omitted: Omission,
 }
 
-impl<M: Memory> Between<'_, M> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Omission {
+    WriteBack,
+    StoreFence,
+    Nothing,
+}
+
+impl<M: Memory> Bent<'_, M> {
+    fn without(memory: M, omitted: Omission) -> Self {
+        Self {
+            memory,
+            done: AtomicU64::new(0),
+            at: u64::MAX,
+            what: &|| (),
+            omitted,
+        }
+    }
+
     fn step(&self) -> &M {
         if self.done.fetch_add(1, Ordering::Relaxed) == self.at {
             (self.what)();
@@ -273,31 +291,41 @@ macro_rules! forward {
     };
 }
 
-macro_rules! all_calls {
-    ($forward:ident) => {
-        $forward! {
-            fn load(&self, at: RegionOff, into: &mut [u8]) -> Result<(), Fault>;
-            fn load_pair(&self, at: RegionOff) -> Result<[u64; 2], Fault>;
-            fn store(&self, at: RegionOff, bytes: &[u8]) -> Result<(), Fault>;
-            fn store_pair(&self, at: RegionOff, pair: [u64; 2]) -> Result<(), Fault>;
-            fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault>;
-            fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault>;
-            fn write_back(&self, at: RegionOff, len: u64) -> Result<u64, Fault>;
-            fn invalidate(&self, at: RegionOff, len: u64) -> Result<u64, Fault>;
-            fn fence_stores(&self);
-            fn fence_invalidate(&self);
-        }
-    };
-}
-
-impl<M: Memory> Memory for Between<'_, M> {
+impl<M: Memory> Memory for Bent<'_, M> {
     fn len(&self) -> u64 {
         self.memory.len()
     }
+
     fn pair_is_atomic(&self) -> bool {
         self.memory.pair_is_atomic()
     }
-    all_calls!(forward);
+
+    fn write_back(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
+        let memory = self.step();
+        if self.omitted == Omission::WriteBack {
+            Ok(0)
+        } else {
+            memory.write_back(at, len)
+        }
+    }
+
+    fn fence_stores(&self) {
+        let memory = self.step();
+        if self.omitted != Omission::StoreFence {
+            memory.fence_stores();
+        }
+    }
+
+    forward! {
+        fn load(&self, at: RegionOff, into: &mut [u8]) -> Result<(), Fault>;
+        fn load_pair(&self, at: RegionOff) -> Result<[u64; 2], Fault>;
+        fn store(&self, at: RegionOff, bytes: &[u8]) -> Result<(), Fault>;
+        fn store_pair(&self, at: RegionOff, pair: [u64; 2]) -> Result<(), Fault>;
+        fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault>;
+        fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault>;
+        fn invalidate(&self, at: RegionOff, len: u64) -> Result<u64, Fault>;
+        fn fence_invalidate(&self);
+    }
 }
 
 /// A reader who follows the log looks once, at `moment` of a writer's commit, and once after it.
@@ -312,11 +340,10 @@ fn look_at_moment(sim: &SimMemory, moment: u64) -> Result<(), String> {
             .map_err(|e| e.to_string())
             .and_then(|()| reader.check());
     };
-    let writer = Between {
-        memory: sim.host(0),
-        done: AtomicU64::new(0),
+    let writer = Bent {
         at: moment,
         what: &look,
+        ..Bent::without(sim.host(0), Omission::Nothing)
     };
     let mut writer = Host::open(writer)?;
     writer
@@ -429,64 +456,6 @@ fn torn_counters_are_told_and_nothing_else_is_lost() {
     assert!(told > 0, "the halves of a pair were never apart");
 }
 
-/// A memory that leaves out what the protocol asks for.
-struct Without<M> {
-    memory: M,
-    what: Omission,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Omission {
-    WriteBack,
-    StoreFence,
-    Nothing,
-}
-
-impl<M: Memory> Memory for Without<M> {
-    fn len(&self) -> u64 {
-        self.memory.len()
-    }
-    fn pair_is_atomic(&self) -> bool {
-        self.memory.pair_is_atomic()
-    }
-    fn load(&self, at: RegionOff, into: &mut [u8]) -> Result<(), Fault> {
-        self.memory.load(at, into)
-    }
-    fn load_pair(&self, at: RegionOff) -> Result<[u64; 2], Fault> {
-        self.memory.load_pair(at)
-    }
-    fn store(&self, at: RegionOff, bytes: &[u8]) -> Result<(), Fault> {
-        self.memory.store(at, bytes)
-    }
-    fn store_pair(&self, at: RegionOff, pair: [u64; 2]) -> Result<(), Fault> {
-        self.memory.store_pair(at, pair)
-    }
-    fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault> {
-        self.memory.stream(at, bytes, threads)
-    }
-    fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault> {
-        self.memory.zero(at, len, threads)
-    }
-    fn write_back(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
-        if self.what == Omission::WriteBack {
-            Ok(0)
-        } else {
-            self.memory.write_back(at, len)
-        }
-    }
-    fn invalidate(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
-        self.memory.invalidate(at, len)
-    }
-    fn fence_stores(&self) {
-        if self.what != Omission::StoreFence {
-            self.memory.fence_stores();
-        }
-    }
-    fn fence_invalidate(&self) {
-        self.memory.fence_invalidate();
-    }
-}
-
 /// The tests above can fail: without a part of the protocol, a crash is found that tears a commit.
 #[test]
 fn a_protocol_without_write_backs_or_fences_is_found_out() {
@@ -494,7 +463,7 @@ fn a_protocol_without_write_backs_or_fences_is_found_out() {
         (0..60).any(|crash_at| {
             (0..400).any(|draw| {
                 let sim = volume(Box::new(Random::new(draw)));
-                crash_and_look(&sim, crash_at, |memory| Without { memory, what }).is_err()
+                crash_and_look(&sim, crash_at, |memory| Bent::without(memory, what)).is_err()
             })
         })
     };

@@ -24,7 +24,7 @@ fn in_a_process_of_its_own() {
                 .unwrap();
             reservation.fill(FileOff(0), &[1; 4096]).unwrap();
             println!("ready");
-            std::thread::sleep(std::time::Duration::from_secs(600));
+            std::thread::sleep(std::time::Duration::from_mins(10));
             drop(reservation);
         }
         "fill and hand over" => {
@@ -54,7 +54,7 @@ fn in_a_process_of_its_own() {
                 // SAFETY: ends this process without running what belongs to the parent.
                 unsafe { libc::_exit(0) }
             }
-            std::thread::sleep(std::time::Duration::from_secs(600));
+            std::thread::sleep(std::time::Duration::from_mins(10));
             drop(reservation);
         }
         "publish many" => {
@@ -166,9 +166,9 @@ fn of_two_who_publish_one_name_one_wins() {
         .map(|_| child(ENTRY, "publish the same name", &disk))
         .collect();
     let mut outputs: Vec<_> = children.iter_mut().map(output).collect();
-    outputs
-        .iter_mut()
-        .for_each(|output| drop(said(output, "ready")));
+    for output in &mut outputs {
+        said(output, "ready");
+    }
     for child in &mut children {
         child.stdin.take().unwrap().write_all(b".").unwrap();
     }

@@ -225,7 +225,8 @@ fn a_full_volume_says_so_and_stays_whole() {
 #[test]
 fn only_the_master_publishes() {
     let disk = disk();
-    let host = Some(Uuid::from_u128(7));
+    let other = Uuid::from_u128(7);
+    let host = Some(other);
     mkfs(
         &disk.path,
         &MkfsOptions {
@@ -238,7 +239,7 @@ fn only_the_master_publishes() {
     let volume = open(&disk);
     let error = publish(&volume, "a", b"a").unwrap_err();
     assert!(
-        matches!(error, Error::NotMaster { master, .. } if master == host.unwrap()),
+        matches!(error, Error::NotMaster { master, .. } if master == other),
         "{error}"
     );
     assert_eq!(error.face().python, "NotMaster");
