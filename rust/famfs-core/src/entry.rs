@@ -1,7 +1,7 @@
 //! Log entries: their bytes as checked types, and back.
 //!
 //! Owns what can be said of one entry alone: checksum, sequence number, type, path and counts.
-//! What depends on the entries before it is judged in [`crate::judge`].
+//! What depends on the entries before it is judged in `judge`.
 
 use uuid::Uuid;
 use zerocopy::{

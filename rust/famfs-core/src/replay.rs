@@ -22,6 +22,9 @@ use crate::units::{ByteLen, DevOff, DeviceIndex, MAX_DEVICE, Slot};
 /// Entries that are read at once: a few pages of cache, not the whole log.
 const READ_ENTRIES: u64 = 512;
 
+/// Entries that room is made for ahead of judging them.
+const MOST_HINTED: u64 = 1 << 16;
+
 /// Why a volume with a valid superblock can't be replayed on this device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -145,8 +148,8 @@ impl Replay {
                 actual: device.0,
             });
         }
-        // Only a hint, bounded by the bytes that the log really has.
-        let entries = usize::try_from(header.used(header.counters())).unwrap_or(0);
+        // Only a hint: what a hostile header counts must not be taken from memory at once.
+        let entries = usize::try_from(header.used(header.counters()).min(MOST_HINTED)).unwrap_or(0);
         Ok(Self {
             superblock: superblock.clone(),
             capacity: header.capacity(),
