@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_seeded_content_is_the_references(famfs: Famfs) -> None:
     """Each vector's content has the right checksum, and verifies."""
-    volume = famfs.volume("seeded", size="256M")
+    volume = famfs.volume("seeded", size="512M")
     vectors = json.loads((GOLDEN / "prng_vectors.json").read_text())["vectors"]
     assert len(vectors) > 10
     for index, vector in enumerate(vectors):
