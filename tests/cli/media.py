@@ -1,4 +1,4 @@
-"""The format's bytes, decoded and made by hand: an opinion of its own on what the program writes."""
+"""The format's bytes, decoded and made by hand: an opinion of its own on what is written."""
 
 from __future__ import annotations
 

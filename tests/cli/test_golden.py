@@ -93,7 +93,10 @@ def test_verdict_and_reading(famfs: Famfs, name: str) -> None:
     else:
         assert found == FINDINGS.get(name, [])
         check_names(name, dump)
-        assert (fsck["files"], fsck["directories"]) == (len(dump["files"]), len(dump["directories"]))
+        assert (fsck["files"], fsck["directories"]) == (
+            len(dump["files"]),
+            len(dump["directories"]),
+        )
     if dump["superblock"]:
         check_superblock(name, dump["superblock"])
     for finding in dump["findings"]:
