@@ -1,0 +1,29 @@
+"""What examples in docstrings find: a private volume, and a directory."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def volume():
+    import famfs
+
+    with famfs.embedded(size="64MiB") as mnt:
+        yield mnt
+
+
+@pytest.fixture(autouse=True)
+def examples(request, doctest_namespace):
+    """`mnt`, an embedded volume; `tmp`, a directory with `mnt` in it; `np`, NumPy."""
+    if type(request.node).__name__ != "DoctestItem":
+        return
+    import famfs
+    import numpy as np
+
+    mnt = request.getfixturevalue("volume")
+    for entry in famfs.ls(mnt):
+        famfs.remove(entry.path)
+    tmp = request.getfixturevalue("tmp_path")
+    (tmp / "mnt").mkdir()
+    doctest_namespace.update(mnt=mnt, tmp=tmp, np=np)
