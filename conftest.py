@@ -7,6 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def volume():
+    """A private volume of the session."""
     import famfs
 
     with famfs.embedded(size="64MiB") as mnt:
@@ -18,8 +19,9 @@ def examples(request, doctest_namespace):
     """`mnt`, an embedded volume; `tmp`, a directory with `mnt` in it; `np`, NumPy."""
     if type(request.node).__name__ != "DoctestItem":
         return
-    import famfs
     import numpy as np
+
+    import famfs
 
     mnt = request.getfixturevalue("volume")
     for entry in famfs.ls(mnt):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from famfs import _native
 from famfs.errors import Unsupported
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 23
 """Bytes that are gathered at once of an array that is not contiguous."""
 
-type_hints = "a table, batch, reader, frame, array, dict of arrays, or bytes"
+_WHAT = "a table, batch, reader, frame, array, dict of arrays, or bytes"
 
 
-class _Options(Protocol):
-    def __call__(self, path: str, data: Any, **options: Any) -> Any: ...  # noqa: ANN401
+class Published(NamedTuple):
+    """What came of publishing."""
+
+    ref: Ref
+    kind: str
+    size: int
+    """Bytes of the file."""
+    borrowed: int
+    """Bytes of it that were the caller's, copied once, from where they were."""
+    owned: int
+    """Bytes of it that were made for it: headers, bitmaps and offsets that had to move."""
 
 
 def publish(
@@ -77,23 +86,67 @@ def publish(
         raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
     where = os.fspath(path)
     options: dict[str, Any] = {"overwrite": overwrite, "mode": mode, "progress": progress}
-    done = _publish(obj, where, options, batch_rows)
-    return done[0]
+    return publish_counted(obj, where, batch_rows=batch_rows, **options).ref
 
 
-def _publish(obj: object, path: str, options: dict[str, Any], batch_rows: int | None) -> Any:  # noqa: ANN401
-    """Publishes, and tells reference, kind, size, bytes taken as they were, and bytes made anew."""
-    table = _table(obj)
+def publish_counted(
+    obj: object,
+    path: str,
+    *,
+    batch_rows: int | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Published:
+    """Publishes, and counts the bytes.
+
+    Args:
+        obj: As `publish`.
+        path: As `publish`.
+        batch_rows: As `publish`.
+        **options: As `publish`: overwrite, mode and progress.
+
+    Returns:
+        The reference, and what was copied.
+
+    Raises:
+        Unsupported: As `publish`.
+
+    Example:
+        >>> from famfs import convert
+        >>> convert.publish_counted(b"hello", f"{mnt}/greeting").borrowed
+        5
+    """
+    table = to_table(obj)
     if table is not None:
-        return _native.publish_table(path, table, batch_rows=batch_rows, **options)
+        return Published(*_native.publish_table(path, table, batch_rows=batch_rows, **options))
     if batch_rows is not None:
         raise Unsupported(f"batch_rows is for tables, not for {_name(obj)}")
     data = _plain_bytes(obj)
     if data is not None:
-        return _native.publish_bytes(path, data, **options)
+        return Published(*_native.publish_bytes(path, data, **options))
     array = _array(obj)
     descr, fortran, shape = _header(array)
-    return _native.publish_array(path, descr, fortran, shape, _parts(array, fortran=fortran), **options)
+    parts = _parts(array, fortran=fortran)
+    return Published(*_native.publish_array(path, descr, fortran, shape, parts, **options))
+
+
+def to_table(obj: Any) -> Any:  # noqa: ANN401
+    """Makes what stands for a table into something with the Arrow PyCapsule protocol.
+
+    Args:
+        obj: Anything.
+
+    Returns:
+        The table, its values where they were; None where it is no table.
+
+    Raises:
+        Unsupported: It is a frame or dict that can't be a table.
+
+    Example:
+        >>> from famfs import convert
+        >>> convert.to_table({"a": np.arange(3)}).num_rows
+        3
+    """
+    return _table(obj)
 
 
 def _table(obj: Any) -> Any:  # noqa: ANN401
@@ -111,7 +164,7 @@ def _table(obj: Any) -> Any:  # noqa: ANN401
 
 
 def _dict_table(arrays: Mapping[object, object]) -> Any:  # noqa: ANN401
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, value in arrays.items():
         if not isinstance(name, str):
             raise Unsupported(f"a dict with the key {name!r}: columns' names are strings")
@@ -162,13 +215,11 @@ def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
             f"a frame with a column that Arrow refuses: {error}; convert that column, for example "
             "to strings"
         ) from error
-    for i, name in enumerate(obj.columns):
-        dtype = obj.dtypes.iloc[i]
+    for i, dtype in enumerate(obj.dtypes):
         # Columns come first and in order; index levels follow.
         if table.column(i).null_count and getattr(dtype, "kind", "") == "f" and _is_numpy(dtype):
             values = pa.array(obj.iloc[:, i].to_numpy(), from_pandas=False)
             table = table.set_column(i, table.field(i), values)
-        del name
     return table
 
 
@@ -206,7 +257,7 @@ def _array(obj: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
         return _checked(np.asarray(obj), obj)
     if isinstance(obj, str | int | float | complex | list | tuple | set | type(None)):
         hint = "obj.encode()" if isinstance(obj, str) else "numpy.asarray(obj)"
-        raise Unsupported(f"{_name(obj)} can't be published: publish {hint}, or {type_hints}")
+        raise Unsupported(f"{_name(obj)} can't be published: publish {hint}, or {_WHAT}")
     if hasattr(obj, "__array__") or _has_buffer(obj):
         return _checked(np.asarray(obj), obj)
     if hasattr(obj, "__dlpack__"):
@@ -216,7 +267,7 @@ def _array(obj: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
             raise Unsupported(
                 f"{_name(obj)}: {error}; bring it to this host's memory first (tensor.cpu())"
             ) from error
-    raise Unsupported(f"{_name(obj)} can't be published; what can is {type_hints}")
+    raise Unsupported(f"{_name(obj)} can't be published; what can is {_WHAT}")
 
 
 def _has_buffer(obj: Any) -> bool:  # noqa: ANN401
@@ -263,10 +314,12 @@ def _parts(array: np.ndarray[Any, Any], *, fortran: bool) -> Iterator[Any]:
         yield flat.reshape(-1).view(np.uint8)
         return
     items = max(1, _CHUNK // array.itemsize)
+    # NumPy's own types don't know "contig".
+    flags: Any = ["readonly", "contig"]
     parts = np.nditer(
         array,
         flags=["external_loop", "buffered", "zerosize_ok"],
-        op_flags=[["readonly", "contig"]],
+        op_flags=flags,
         order="C",
         buffersize=items,
     )

@@ -467,7 +467,10 @@ def _dtype(descr: str) -> np.dtype[Any]:
 
     import numpy as np
 
-    return np.lib.format.descr_to_dtype(ast.literal_eval(descr) if descr[:1] in "[(" else descr)
+    if descr[:1] in "[(":
+        parsed: Any = ast.literal_eval(descr)
+        return np.lib.format.descr_to_dtype(parsed)
+    return np.dtype(descr)
 
 
 def _pyarrow() -> Any:  # noqa: ANN401

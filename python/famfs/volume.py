@@ -9,10 +9,11 @@ import shutil
 import tempfile
 import time
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from famfs import _native
-from famfs.errors import NotFound, Unsupported
+from famfs.errors import NotFound, NotMounted, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     Size = int | str
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """A file or directory of a volume."""
 
     name: str
@@ -375,6 +377,10 @@ def mounts() -> list[Mount]:
 def embedded(size: Size | None = None) -> Iterator[str]:
     """Makes a private volume in this host's memory, which is gone at the end of the block.
 
+    Processes that have it mapped then keep what they have open, and nobody else gets at it. Where
+    the process is killed the volume stays: `mounts` lists it, and `umount` with `discard` gives its
+    memory back.
+
     Args:
         size: Its size; by default a quarter of the memory that is available, 4 GiB at most.
 
@@ -396,11 +402,13 @@ def embedded(size: Size | None = None) -> Iterator[str]:
     home = tempfile.mkdtemp(prefix="famfs-")
     try:
         mountpoint = os.path.join(os.path.realpath(home), "mnt")  # noqa: PTH118 - a str is yielded
-        _native.embedded_mount(mountpoint, size=wanted)
         try:
+            # Inside: what interrupts it is noticed when it has made the volume.
+            _native.embedded_mount(mountpoint, size=wanted)
             yield mountpoint
         finally:
-            _native.umount(mountpoint, discard=True)
+            with contextlib.suppress(NotMounted):
+                _native.umount(mountpoint, discard=True, force=True)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -232,12 +232,22 @@ pub(crate) fn mount(
     })
 }
 
-/// Takes a mount away.
+/// Takes a mount away; with `discard` an embedded volume's memory is given back, with `force` also
+/// where others use it.
 #[pyfunction]
-#[pyo3(signature = (mountpoint, *, discard=false))]
-pub(crate) fn umount(py: Python<'_>, mountpoint: PathBuf, discard: bool) -> Result<()> {
+#[pyo3(signature = (mountpoint, *, discard=false, force=false))]
+pub(crate) fn umount(
+    py: Python<'_>,
+    mountpoint: PathBuf,
+    discard: bool,
+    force: bool,
+) -> Result<()> {
     py.detach(|| {
-        mounts::umount(&mountpoint, discard)?;
+        if discard && force {
+            mounts::discard(&mountpoint)?;
+        } else {
+            mounts::umount(&mountpoint, discard)?;
+        }
         Ok(())
     })
 }
