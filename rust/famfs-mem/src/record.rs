@@ -29,12 +29,7 @@ impl RecordRange {
         Ok(request)
     }
 
-    fn call(
-        self,
-        file: &File,
-        command: libc::c_int,
-        kind: libc::c_int,
-    ) -> io::Result<libc::flock> {
+    fn call(self, file: &File, command: libc::c_int, kind: libc::c_int) -> io::Result<libc::flock> {
         let mut request = self.request(kind)?;
         // SAFETY: the descriptor is open for as long as `file` is borrowed, and the commands of
         // this module take a pointer to a `flock`, which they may write to.
@@ -86,8 +81,14 @@ mod tests {
                 .open(dir.path().join("table"))
                 .unwrap()
         };
-        let range = RecordRange { start: 512, len: 512 };
-        let beside = RecordRange { start: 1024, len: 512 };
+        let range = RecordRange {
+            start: 512,
+            len: 512,
+        };
+        let beside = RecordRange {
+            start: 1024,
+            len: 512,
+        };
         let (owner, heir, reaper) = (open(), open(), open());
         range.hold(&owner).unwrap();
         range.hold(&heir).unwrap();
@@ -105,6 +106,13 @@ mod tests {
         let range = RecordRange { start: 0, len: 1 };
         range.hold(&file).unwrap();
         assert!(!range.is_held_elsewhere(&file).unwrap());
-        assert!(RecordRange { start: u64::MAX, len: 1 }.hold(&file).is_err());
+        assert!(
+            RecordRange {
+                start: u64::MAX,
+                len: 1
+            }
+            .hold(&file)
+            .is_err()
+        );
     }
 }

@@ -215,3 +215,7 @@ impl<M: Memory> Coherence<M> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "coherence_tests.rs"]
+mod tests;

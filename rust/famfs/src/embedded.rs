@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::mkfs::{MkfsOptions, mkfs};
 use crate::mount_table::user_dir;
 use crate::mounts::{self, Mount, Mounted};
@@ -109,19 +110,21 @@ fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Resu
         len: wanted,
     };
     for place in places(&name) {
-        match place.make(wanted) {
+        let error = match place.make(wanted) {
             Ok(()) => return finish(&place, directory, made_directory, true),
-            Err(error @ Error::Usage(_)) => return Err(error),
-            Err(error) => {
-                place.give_back();
-                // A full place is what to tell of; one that may not be used is passed over.
-                if matches!(error, Error::HostFull { .. }) {
-                    last = Error::HostFull {
-                        path: place.file.clone(),
-                        len: wanted,
-                    };
-                }
+            Err(error) => error,
+        };
+        place.give_back();
+        match error {
+            Error::Usage(_) => return Err(error),
+            // A full place is what to tell of; one that may not be used is passed over.
+            Error::HostFull { .. } => {
+                last = Error::HostFull {
+                    path: place.file.clone(),
+                    len: wanted,
+                };
             }
+            _ => {}
         }
     }
     Err(last)
@@ -183,23 +186,7 @@ pub(crate) fn discard(mount: &Mount, memory: Memory) -> Result<()> {
 
 /// A quarter of the memory that is available, 4 GiB at most, in whole units.
 fn default_size() -> u64 {
-    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = info
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("MemAvailable:")?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
-        .map_or(LEAST * 4, |kib: u64| kib * 1024);
-    // A container's limit counts where it is lower.
-    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(u64::MAX);
-    let size = (available.min(limit) / 4).clamp(LEAST, DEFAULT_MOST);
+    let size = (memory::available() / 4).clamp(LEAST, DEFAULT_MOST);
     size - size % ALLOC_UNIT
 }
 
@@ -265,11 +252,17 @@ impl Place {
     /// Makes the volume, with all its memory taken and touched.
     fn make(&self, size: u64) -> Result<()> {
         let dir = self.dir();
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(Error::io(dir, "make the directory for the volume"))?;
+        let made = Error::io(dir, "make the directory for the volume");
+        if let Some(parent) = dir.parent() {
+            // Others find their way through it; the volume's own directory is the user's alone.
+            fs::create_dir_all(parent).map_err(Error::io(dir, "make the directory above"))?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(made(error));
+            }
+            _ => {}
+        }
         self.check_owner()?;
         if self.memory == Memory::HugeTmpfs {
             mount_huge(dir, size)?;

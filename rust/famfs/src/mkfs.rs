@@ -4,6 +4,7 @@
 //! in which they are written is the protocol's ([`crate::coherence`]); a block device, which is
 //! never mapped, is written past the page cache in the same order.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use famfs_core::header::LogHeader;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use crate::coherence::{Coherence, FIRST_LINE, Locality};
 use crate::error::{Error, Result};
 use crate::host;
+use crate::memory;
 
 /// What a new volume is to be.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,9 @@ fn open(path: &Path, options: &MkfsOptions) -> Result<(Source, bool)> {
             if source.kind() == std::io::ErrorKind::NotFound =>
         {
             let size = size - size % ALLOC_UNIT;
+            if !options.sparse {
+                memory::check(path, size)?;
+            }
             let made = Source::create_file(path, size, options.sparse);
             made.map(|source| (source, true)).map_err(Error::source)
         }
@@ -136,6 +141,8 @@ fn open(path: &Path, options: &MkfsOptions) -> Result<(Source, bool)> {
                     .map_err(Error::source)?;
             }
             if !options.sparse {
+                let taken = source.file().metadata().map_or(0, |m| m.blocks() * 512);
+                memory::check(path, size.saturating_sub(taken))?;
                 source.allocate(0, source.size()).map_err(Error::source)?;
             }
             Ok((source, false))

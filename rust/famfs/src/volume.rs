@@ -1,4 +1,4 @@
-//! A volume, opened: its state as far as the log was replayed, and files as views of its memory.
+//! A volume, opened: its state as far as the log was replayed.
 //!
 //! Owns the state that a process keeps of a volume and how it follows the log. What is looked up is
 //! as fresh as the last [`Volume::refresh`]; no reader ever waits for a writer of another process.
@@ -6,27 +6,23 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use famfs_core::check::Fatal;
-use famfs_core::entry::{Entry, Owner};
-use famfs_core::extent::Map;
+use famfs_core::entry::Entry;
 use famfs_core::finding::{Finding, FindingKind};
 use famfs_core::header::LogHeader;
 use famfs_core::media::{ENTRY_LEN, entry_offset};
-use famfs_core::namespace::NodeRef;
-use famfs_core::path::RelPath;
 use famfs_core::replay::{Device, Replay, Usage};
 use famfs_core::superblock::{Role, Superblock};
-use famfs_core::units::{ByteLen, DevOff, DeviceIndex, FileOff, Slot};
-use famfs_mem::{Access, Identity, Kind, Region, Source, View};
+use famfs_core::units::{ByteLen, Slot};
+use famfs_mem::{Access, Identity, Kind, Region, Source};
 use uuid::Uuid;
 
 use crate::coherence::{Coherence, Locality, Pulse};
 use crate::error::{Error, Result};
 use crate::host;
-use crate::view;
 use crate::writer::Writer;
 
 /// Entries that are read at once.
@@ -65,7 +61,7 @@ pub(crate) struct Inner {
     judged: AtomicU64,
     state: RwLock<State>,
     /// Files whose range was made safe to be read in this process.
-    acquired: Mutex<HashSet<Slot>>,
+    pub(crate) acquired: Mutex<HashSet<Slot>>,
     /// What writing takes; made when it is first needed.
     pub(crate) writer: Mutex<Option<Writer>>,
     /// Of this process: a child that is forked must not write with what its parent opened.
@@ -76,7 +72,7 @@ pub(crate) struct Inner {
 pub(crate) struct State {
     pub(crate) replay: Replay,
     /// When slots were first seen: all before the slot, at the time.
-    seen: Vec<(Slot, SystemTime)>,
+    pub(crate) seen: Vec<(Slot, SystemTime)>,
 }
 
 /// What a refresh found.
@@ -86,48 +82,6 @@ pub struct Refreshed {
     pub new_entries: u64,
     /// Entries in the log now.
     pub entries: u64,
-}
-
-/// A file or directory, as of the last refresh.
-#[derive(Clone, Debug)]
-pub struct Stat {
-    /// Its path in the volume.
-    pub path: Vec<u8>,
-    /// The slot of the log entry that made it: its version.
-    pub slot: Slot,
-    /// Size in bytes; 0 for a directory.
-    pub size: ByteLen,
-    /// Owner and mode.
-    pub owner: Owner,
-    /// Where its bytes lie; `None` for a directory.
-    pub map: Option<Map>,
-    /// Whether its name still leads to it: not replaced, not removed.
-    pub is_live: bool,
-    /// When this process first saw it: the format keeps no times.
-    pub seen: SystemTime,
-}
-
-impl Stat {
-    /// Whether it is a directory.
-    #[must_use]
-    pub fn is_dir(&self) -> bool {
-        self.map.is_none()
-    }
-
-    /// The path, for people.
-    #[must_use]
-    pub fn display(&self) -> String {
-        display(&self.path)
-    }
-}
-
-pub(crate) fn display(path: &[u8]) -> String {
-    RelPath::new(path).map_or_else(|_| path.escape_ascii().to_string(), |path| path.to_string())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these guard is whole between any two statements: a panic elsewhere left it so.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Volume {
@@ -216,145 +170,6 @@ impl Volume {
         self.inner.refresh()
     }
 
-    /// The file or directory at `path`; the empty path is the root.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub fn stat(&self, path: &[u8]) -> Result<Stat> {
-        let state = self.inner.read();
-        if path.is_empty() {
-            return Ok(root(&state));
-        }
-        let node = state
-            .replay
-            .names()
-            .lookup(path)
-            .ok_or_else(|| Error::NotFound {
-                path: display(path),
-            })?;
-        Ok(state.stat(node))
-    }
-
-    /// The file that the entry in `slot` made, also where it was replaced or removed since.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub fn stat_slot(&self, slot: Slot) -> Result<Stat> {
-        let state = self.inner.read();
-        let node = state
-            .replay
-            .names()
-            .by_slot(slot)
-            .ok_or_else(|| Error::NotFound {
-                path: format!("#{slot}"),
-            })?;
-        Ok(state.stat(node))
-    }
-
-    /// What is in the directory at `path`, in the order of the log; of a file, the file itself.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub fn list(&self, path: &[u8]) -> Result<Vec<Stat>> {
-        let state = self.inner.read();
-        if let Some(children) = state.replay.names().children(path) {
-            return Ok(children.map(|node| state.stat(node)).collect());
-        }
-        drop(state);
-        Ok(vec![self.stat(path)?])
-    }
-
-    /// All names of the volume, in the order of the log.
-    #[must_use]
-    pub fn list_all(&self) -> Vec<Stat> {
-        let state = self.inner.read();
-        state
-            .replay
-            .names()
-            .iter()
-            .map(|node| state.stat(node))
-            .collect()
-    }
-
-    /// The versions of the file at `path`, the newest first.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::IsADirectory`].
-    pub fn versions(&self, path: &[u8]) -> Result<Vec<Stat>> {
-        let state = self.inner.read();
-        let node = state
-            .replay
-            .names()
-            .lookup(path)
-            .ok_or_else(|| Error::NotFound {
-                path: display(path),
-            })?;
-        if node.is_dir() {
-            return Err(Error::IsADirectory {
-                path: display(path),
-            });
-        }
-        let versions = std::iter::successors(Some(node), NodeRef::before);
-        Ok(versions.map(|node| state.stat(node)).collect())
-    }
-
-    /// The file's bytes, where they lie: zero copy, never rewritten, valid for as long as the view
-    /// lives.
-    ///
-    /// # Errors
-    /// [`Error::IsADirectory`]; [`Error::Unsupported`] for a file on a device that is not here, or
-    /// with more chunks than the kernel lets a process map.
-    pub fn view(&self, file: &Stat) -> Result<View> {
-        let pieces = self.runs(file)?;
-        // Two threads may both do it: that costs time, and no lock is held over a large range.
-        if !lock(&self.inner.acquired).contains(&file.slot) {
-            self.inner
-                .coherence
-                .acquire_data(pieces.iter().copied())
-                .map_err(self.fault())?;
-            lock(&self.inner.acquired).insert(file.slot);
-        }
-        view::committed(&self.inner.region, &pieces, file.size)
-            .map_err(Error::map(self.inner.source.path()))
-    }
-
-    /// Where the file's bytes lie on the device: offset and length, in the file's order.
-    ///
-    /// # Errors
-    /// As [`Self::view`].
-    pub fn runs(&self, file: &Stat) -> Result<Vec<(DevOff, u64)>> {
-        let map = file.map.ok_or_else(|| Error::IsADirectory {
-            path: file.display(),
-        })?;
-        map.runs(FileOff(0), file.size)
-            .map(|run| {
-                if run.device == DeviceIndex::PRIMARY {
-                    return Ok((run.offset, run.len.0));
-                }
-                Err(Error::Unsupported {
-                    what: file.display(),
-                    why: format!("the file lies on device {}, which is not here", run.device),
-                })
-            })
-            .collect()
-    }
-
-    /// Writes back and drops the lines of a file's range; how many there were.
-    ///
-    /// # Errors
-    /// As [`Self::view`], and [`Error::MemoryFault`].
-    pub fn flush(&self, file: &Stat) -> Result<u64> {
-        let runs = self.runs(file)?;
-        let flushed = runs
-            .into_iter()
-            .map(|(at, len)| self.inner.coherence.flush(at, len));
-        flushed.sum::<Result<u64, _>>().map_err(self.fault())
-    }
-
-    fn fault(&self) -> impl FnOnce(famfs_mem::Fault) -> Error {
-        Error::fault(self.inner.source.path())
-    }
-
     /// The file system's identity.
     #[must_use]
     pub fn uuid(&self) -> Uuid {
@@ -434,25 +249,6 @@ impl Volume {
     }
 }
 
-fn root(state: &State) -> Stat {
-    Stat {
-        path: Vec::new(),
-        slot: Slot(0),
-        size: ByteLen(0),
-        owner: Owner {
-            uid: 0,
-            gid: 0,
-            mode: 0o755,
-        },
-        map: None,
-        is_live: true,
-        seen: state
-            .seen
-            .first()
-            .map_or(SystemTime::UNIX_EPOCH, |seen| seen.1),
-    }
-}
-
 fn open_source(path: &Path, read_only: bool) -> Result<Source> {
     let open = |access| Source::open(path, access);
     if read_only {
@@ -478,25 +274,6 @@ pub(crate) fn seed() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-impl State {
-    fn stat(&self, node: NodeRef<'_>) -> Stat {
-        let slot = node.slot();
-        let at = self.seen.partition_point(|(next, _)| *next <= slot);
-        Stat {
-            path: node.path().to_vec(),
-            slot,
-            size: node.size(),
-            owner: node.owner(),
-            map: node.map(),
-            is_live: node.is_live(),
-            seen: self
-                .seen
-                .get(at)
-                .map_or(SystemTime::UNIX_EPOCH, |seen| seen.1),
-        }
-    }
-}
-
 impl Inner {
     pub(crate) fn path(&self) -> PathBuf {
         self.source.path().to_owned()
@@ -506,7 +283,7 @@ impl Inner {
         self.host
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,0 +1,188 @@
+//! `check` and `logplay`: whether what this host has of a volume is what its log says.
+
+use anyhow::Result;
+use famfs::core::check::Fatal;
+use famfs::{Error, Stat, Volume};
+use serde::Serialize;
+
+use super::report::FindingReport;
+use super::{content, mount_at};
+use crate::args::{Check, Logplay};
+use crate::output::{JsonPath, Output, show_path};
+
+/// Exit bit: files are not mapped as the log has them.
+const UNMAPPED: i32 = 1;
+
+/// Exit bit: the superblock is bad.
+const SUPERBLOCK: i32 = 2;
+
+/// Exit bit: the log is bad.
+const LOG: i32 = 4;
+
+/// A file that is not mapped as the log has it.
+#[derive(Debug, Serialize)]
+struct Unmapped {
+    #[serde(flatten)]
+    path: JsonPath,
+    slot: u64,
+    reason: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Checked {
+    files: usize,
+    mapped: usize,
+    unmapped: Vec<Unmapped>,
+    superblock: Option<String>,
+    log: Option<String>,
+    findings: Vec<FindingReport>,
+    exit: i32,
+}
+
+/// Checks every file's mapping.
+pub(super) fn check(args: &Check, output: &mut Output) -> Result<i32> {
+    let mount = mount_at(&args.mountpoint)?;
+    let mut checked = match mount.volume() {
+        Ok(volume) => look(&volume),
+        Err(Error::Corrupt { fatal, .. }) => refused(&fatal),
+        Err(error @ Error::VolumeChanged { .. }) => Checked {
+            superblock: Some(error.to_string()),
+            ..Checked::default()
+        },
+        Err(error) => return Err(error.into()),
+    };
+    checked.exit = [
+        (!checked.unmapped.is_empty(), UNMAPPED),
+        (checked.superblock.is_some(), SUPERBLOCK),
+        (checked.log.is_some() || !checked.findings.is_empty(), LOG),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, bit)| is_set.then_some(bit))
+    .sum();
+    if args.json {
+        output.json(&checked)?;
+    } else {
+        tell(&checked, output)?;
+    }
+    Ok(checked.exit)
+}
+
+fn refused(fatal: &Fatal) -> Checked {
+    let why = Some(fatal.to_string());
+    match fatal {
+        Fatal::Header(_) => Checked {
+            log: why,
+            ..Checked::default()
+        },
+        _ => Checked {
+            superblock: why,
+            ..Checked::default()
+        },
+    }
+}
+
+fn look(volume: &Volume) -> Checked {
+    let mut checked = Checked {
+        findings: volume.findings().iter().map(FindingReport::from).collect(),
+        ..Checked::default()
+    };
+    for file in volume.list_all() {
+        if file.is_dir() {
+            continue;
+        }
+        checked.files += 1;
+        match touch(volume, &file) {
+            Ok(()) => checked.mapped += 1,
+            Err(error) => checked.unmapped.push(Unmapped {
+                path: JsonPath::new(&file.path),
+                slot: file.slot.0,
+                reason: crate::error::tell(&error),
+            }),
+        }
+    }
+    checked
+}
+
+/// Reads the first and the last byte of each run: what is cut off or poisoned there shows.
+fn touch(volume: &Volume, file: &Stat) -> Result<()> {
+    let view = volume.view(file)?;
+    let mut byte = [0; 1];
+    let mut at = 0;
+    for (_, len) in volume.runs(file)? {
+        content::read(volume, &view, at, &mut byte)?;
+        content::read(volume, &view, at + len.saturating_sub(1), &mut byte)?;
+        at += len;
+    }
+    Ok(())
+}
+
+fn tell(checked: &Checked, output: &mut Output) -> Result<()> {
+    for file in &checked.unmapped {
+        output.line(format_args!(
+            "{}: not mapped: {}",
+            show_path(file.path.path.as_bytes()),
+            file.reason
+        ))?;
+    }
+    for (name, why) in [("superblock", &checked.superblock), ("log", &checked.log)] {
+        if let Some(why) = why {
+            output.line(format_args!("{name}: {why}"))?;
+        }
+    }
+    if !checked.findings.is_empty() {
+        output.line(format_args!(
+            "log: {} findings; `famfs fsck` lists them",
+            checked.findings.len()
+        ))?;
+    }
+    output.line(format_args!(
+        "{} of {} files are mapped as the log has them",
+        checked.mapped, checked.files
+    ))
+}
+
+#[derive(Debug, Serialize)]
+struct Played {
+    mountpoint: String,
+    uuid: uuid::Uuid,
+    entries: u64,
+    new_entries: u64,
+    files: usize,
+    directories: usize,
+    findings: Vec<FindingReport>,
+}
+
+/// Follows the log, and says what it holds.
+pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
+    let mount = mount_at(&args.mountpoint)?;
+    // This process has seen nothing before: all entries are new to it.
+    let volume = mount.volume()?;
+    let refreshed = volume.refresh()?;
+    let names = volume.list_all();
+    let directories = names.iter().filter(|stat| stat.is_dir()).count();
+    let played = Played {
+        mountpoint: mount.mountpoint.display().to_string(),
+        uuid: volume.uuid(),
+        entries: refreshed.entries,
+        new_entries: refreshed.entries,
+        files: names.len() - directories,
+        directories,
+        findings: volume.findings().iter().map(FindingReport::from).collect(),
+    };
+    if args.json {
+        output.json(&played)?;
+        return Ok(0);
+    }
+    output.line(format_args!(
+        "{}: {} entries replayed, {} files, {} directories",
+        played.mountpoint, played.entries, played.files, played.directories
+    ))?;
+    if !played.findings.is_empty() {
+        crate::complain(&format!(
+            "famfs: warning: {} findings; `famfs fsck {}` lists them",
+            played.findings.len(),
+            played.mountpoint
+        ));
+    }
+    Ok(0)
+}

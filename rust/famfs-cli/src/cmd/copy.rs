@@ -1,0 +1,265 @@
+//! Copying one file: into a volume, out of one, or between two.
+//!
+//! Owns that a copy is there whole or not at all, that it takes a few pieces of memory however
+//! large the file is, and that a source that changes meanwhile is noticed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result};
+use famfs::core::path::RelPath;
+use famfs::core::space::Layout;
+use famfs::core::units::{ByteLen, FileOff};
+use famfs::mem::View;
+use famfs::{Publication, Stat, Volume};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::{Made, as_asked, content};
+use crate::args::Ownership;
+use crate::error::Error;
+use crate::progress::Progress;
+
+/// How files are copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner<'a> {
+    pub(super) threads: usize,
+    pub(super) ownership: Ownership,
+    pub(super) layout: Layout,
+    pub(super) force: bool,
+    pub(super) progress: &'a Progress,
+}
+
+/// Where bytes come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A file of the host.
+    Outside {
+        file: File,
+        path: PathBuf,
+        size: u64,
+    },
+    /// A file of a volume.
+    Inside { volume: Volume, view: View },
+}
+
+impl Source {
+    /// Opens a file of the host.
+    pub(super) fn outside(path: &Path) -> Result<Self> {
+        let open = || -> io::Result<(File, u64)> {
+            let file = File::open(path)?;
+            let size = file.metadata()?.len();
+            Ok((file, size))
+        };
+        let (file, size) = open().with_context(|| format!("{}: open", path.display()))?;
+        Ok(Self::Outside {
+            file,
+            path: path.to_owned(),
+            size,
+        })
+    }
+
+    /// Opens a file of a volume.
+    pub(super) fn inside(volume: &Volume, stat: &Stat) -> Result<Self> {
+        Ok(Self::Inside {
+            volume: volume.clone(),
+            view: volume.view(stat)?,
+        })
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Outside { size, .. } => *size,
+            Self::Inside { view, .. } => content::view_len(view),
+        }
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<()> {
+        match self {
+            Self::Inside { volume, view } => content::read(volume, view, at, into),
+            Self::Outside { file, path, .. } => match file.read_exact_at(into, at) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.check_size(),
+                other => other.with_context(|| format!("{}: read", path.display())),
+            },
+        }
+    }
+
+    /// Refuses a source that has another size now than when it was opened.
+    fn check_size(&self) -> Result<()> {
+        let Self::Outside { file, path, size } = self else {
+            // Files of a volume never change.
+            return Ok(());
+        };
+        let after = file
+            .metadata()
+            .with_context(|| format!("{}: examine", path.display()))?
+            .len();
+        if after == *size {
+            return Ok(());
+        }
+        Err(Error::SourceChanged {
+            path: path.clone(),
+            before: *size,
+            after,
+        }
+        .into())
+    }
+
+    /// Hands all bytes to `put`, piece by piece, from several threads.
+    fn transfer(
+        &self,
+        manner: &Manner<'_>,
+        put: impl Fn(u64, &[u8]) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let size = self.size();
+        let next = AtomicU64::new(0);
+        let stop = AtomicBool::new(false);
+        let failure = Mutex::new(None);
+        let step = content::PIECE as u64;
+        let work = || {
+            let mut buffer = content::buffer(size);
+            while !stop.load(Ordering::Relaxed) {
+                let at = next.fetch_add(step, Ordering::Relaxed);
+                if at >= size {
+                    break;
+                }
+                let len = usize::try_from(size - at).unwrap_or(usize::MAX);
+                let piece = &mut buffer[..len.min(content::PIECE)];
+                if let Err(error) = self.read(at, piece).and_then(|()| put(at, piece)) {
+                    stop.store(true, Ordering::Relaxed);
+                    let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                    failure.get_or_insert(error);
+                    break;
+                }
+                manner.progress.add(piece.len() as u64);
+            }
+        };
+        let pieces = usize::try_from(size.div_ceil(step)).unwrap_or(usize::MAX);
+        thread::scope(|scope| {
+            for _ in 1..manner.threads.min(pieces) {
+                // Where no more threads can be had, those that there are do it.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => self.check_size(),
+        }
+    }
+}
+
+/// Publishes a copy in a volume. `asked` is where the user wants it.
+pub(super) fn publish(
+    source: &Source,
+    volume: &Volume,
+    path: RelPath,
+    asked: &Path,
+    manner: &Manner<'_>,
+) -> Result<()> {
+    // Told now, before anything is copied; the commit decides.
+    if !manner.force && volume.stat(path.as_bytes()).is_ok() {
+        return Err(exists(asked));
+    }
+    let reservation = volume
+        .reserve(ByteLen(source.size()), manner.layout)
+        .map_err(|error| as_asked(asked, error))?;
+    source.transfer(manner, |at, piece| {
+        Ok(reservation.fill_with(FileOff(at), piece, 1)?)
+    })?;
+    let published = volume.commit(vec![Publication {
+        reservation,
+        path,
+        owner: manner.ownership.owner(Made::File),
+        overwrite: manner.force,
+    }]);
+    published.map_err(|error| as_asked(asked, error))?;
+    Ok(())
+}
+
+fn exists(path: &Path) -> anyhow::Error {
+    let path = path.display().to_string();
+    anyhow::Error::from(famfs::Error::AlreadyExists { path }).context("with --force it is replaced")
+}
+
+/// Writes a copy outside of all volumes: under another name first, which goes where it fails.
+pub(super) fn extract(source: &Source, target: &Path, manner: &Manner<'_>) -> Result<()> {
+    if !manner.force && target.symlink_metadata().is_ok() {
+        return Err(exists(target));
+    }
+    let draft = Draft::new(target)?;
+    source.transfer(manner, |at, piece| {
+        let written = draft.file.write_all_at(piece, at);
+        written.with_context(|| format!("{}: write", target.display()))
+    })?;
+    draft.finish(target, manner)
+}
+
+/// A file that has not got its name yet.
+#[derive(Debug)]
+struct Draft {
+    file: File,
+    path: PathBuf,
+}
+
+impl Draft {
+    fn new(target: &Path) -> Result<Self> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| Error::Usage(format!("{}: not a file name", target.display())))?;
+        let mut draft = std::ffi::OsString::from(".");
+        draft.push(name);
+        draft.push(format!(".famfs-{}", std::process::id()));
+        let path = target.with_file_name(draft);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .with_context(|| format!("{}: make", target.display()))?;
+        Ok(Self { file, path })
+    }
+
+    fn finish(self, target: &Path, manner: &Manner<'_>) -> Result<()> {
+        let Ownership { mode, uid, gid } = manner.ownership;
+        let owned = || -> io::Result<()> {
+            if uid.is_some() || gid.is_some() {
+                std::os::unix::fs::fchown(&self.file, uid, gid)?;
+            }
+            if let Some(mode) = mode {
+                self.file
+                    .set_permissions(fs::Permissions::from_mode(mode))?;
+            }
+            Ok(())
+        };
+        owned().with_context(|| format!("{}: set owner and mode", target.display()))?;
+        let named = if manner.force {
+            fs::rename(&self.path, target)
+        } else {
+            rename_new(&self.path, target)
+        };
+        match named {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(target)),
+            other => other.with_context(|| format!("{}: name", target.display())),
+        }
+    }
+}
+
+/// Renames, never over what is there.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not on this file system: a link does the same, and the draft goes with its owner.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::hard_link(from, to),
+        other => Ok(other?),
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It has got its name, and then it is not there.
+        let _ = fs::remove_file(&self.path);
+    }
+}

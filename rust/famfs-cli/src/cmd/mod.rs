@@ -1,0 +1,226 @@
+//! The commands, and what several of them need.
+//!
+//! One function a command: it gets its options and the output, and returns the exit code.
+
+mod check;
+mod content;
+mod copy;
+mod cp;
+mod creat;
+mod df;
+mod dump;
+mod fsck;
+mod help;
+mod ls;
+mod map;
+mod mkfs;
+mod mount;
+mod names;
+mod read;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use famfs::core::entry::Owner;
+use famfs::core::space::Layout;
+use famfs::core::units::ByteLen;
+use famfs::mounts::{self, Mount, Resolved};
+use famfs::{Error, Stat, Volume};
+
+use crate::args::{Interleave, Ownership, Verb};
+use crate::output::Output;
+
+/// Runs one command.
+pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<i32> {
+    match verb {
+        Verb::Mkfs(args) => mkfs::run(&args, output),
+        Verb::Mount(args) => mount::mount(&args, output),
+        Verb::Umount(args) => mount::umount(&args),
+        Verb::Mounts(args) => mount::list(&args, output),
+        Verb::Creat(args) => creat::run(args, output),
+        Verb::Cp(args) => cp::run(&args, output),
+        Verb::Mkdir(args) => names::mkdir(&args),
+        Verb::Rm(args) => names::rm(&args),
+        Verb::Ls(args) => ls::ls(&args, output),
+        Verb::Stat(args) => ls::stat(&args, output),
+        Verb::Versions(args) => ls::versions(&args, output),
+        Verb::Df(args) => df::run(&args, output),
+        Verb::Cat(args) => read::cat(&args, output),
+        Verb::Verify(args) => read::verify(args, output),
+        Verb::Chkread(args) => read::chkread(&args, output),
+        Verb::Flush(args) => map::flush(&args, output),
+        Verb::Getmap(args) => map::getmap(&args, output),
+        Verb::Logplay(args) => check::logplay(&args, output),
+        Verb::Check(args) => check::check(&args, output),
+        Verb::Fsck(args) => fsck::run(&args, output),
+        Verb::Dump(args) => dump::run(&args, output),
+        Verb::Completions(args) => help::completions(&args, output),
+        Verb::Man(args) => help::man(&args, output),
+    }
+}
+
+/// A path under a mount, with the volume opened and its log followed to the end.
+struct Named {
+    asked: PathBuf,
+    resolved: Resolved,
+    volume: Volume,
+}
+
+/// The volume that a path lies in, and the path in it.
+fn named(path: &Path) -> Result<Named> {
+    let resolved = mounts::resolve(path)?;
+    let volume = resolved.volume()?;
+    Ok(Named {
+        asked: path.to_owned(),
+        resolved,
+        volume,
+    })
+}
+
+impl Named {
+    /// The path in the volume; empty for the mount point.
+    fn path(&self) -> &[u8] {
+        &self.resolved.path
+    }
+
+    fn stat(&self) -> Result<Stat> {
+        Ok(self
+            .volume
+            .stat(self.path())
+            .map_err(|error| self.as_asked(error))?)
+    }
+
+    /// What is at the path, which must be a file.
+    fn file(&self) -> Result<Stat> {
+        let stat = self.stat()?;
+        if stat.is_dir() {
+            return Err(Error::IsADirectory {
+                path: self.asked.display().to_string(),
+            }
+            .into());
+        }
+        Ok(stat)
+    }
+
+    /// An error about the path as the user wrote it.
+    fn as_asked(&self, error: Error) -> Error {
+        as_asked(&self.asked, error)
+    }
+}
+
+/// An error about a path in a volume, with the path that the user wrote.
+fn as_asked(asked: &Path, error: Error) -> Error {
+    let path = asked.display().to_string();
+    match error {
+        Error::NotFound { .. } => Error::NotFound { path },
+        Error::ParentMissing { .. } => Error::ParentMissing { path },
+        Error::NotADirectory { .. } => Error::NotADirectory { path },
+        Error::IsADirectory { .. } => Error::IsADirectory { path },
+        Error::DirectoryNotEmpty { .. } => Error::DirectoryNotEmpty { path },
+        Error::AlreadyExists { .. } => Error::AlreadyExists { path },
+        Error::NoSpace { reason, .. } => Error::NoSpace { path, reason },
+        Error::LogFull { wanted, left, .. } => Error::LogFull { path, wanted, left },
+        other => other,
+    }
+}
+
+/// The mount whose mount point is `path`.
+fn mount_at(path: &Path) -> Result<Mount> {
+    let resolved = mounts::resolve(path)?;
+    if resolved.path.is_empty() {
+        return Ok(resolved.mount);
+    }
+    Err(crate::error::Error::Usage(format!(
+        "{}: a mount point was expected, such as {}",
+        path.display(),
+        resolved.mount.mountpoint.display()
+    ))
+    .into())
+}
+
+/// The device or backing file that `place` names: itself, or through its mount point.
+fn source_of(place: &Path) -> Result<PathBuf> {
+    if place.is_dir() {
+        return Ok(mount_at(place)?.source);
+    }
+    Ok(place.to_owned())
+}
+
+/// The kind of what is made, which decides its default mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    File,
+    Directory,
+}
+
+impl Ownership {
+    /// The owner of what is made: the caller, unless told otherwise.
+    fn owner(&self, made: Made) -> Owner {
+        let all = match made {
+            Made::File => 0o666,
+            Made::Directory => 0o777,
+        };
+        Owner {
+            uid: self
+                .uid
+                .unwrap_or_else(|| rustix::process::geteuid().as_raw()),
+            gid: self
+                .gid
+                .unwrap_or_else(|| rustix::process::getegid().as_raw()),
+            mode: self.mode.unwrap_or_else(|| all & !umask()),
+        }
+    }
+}
+
+/// The umask, read without setting it: other threads make files meanwhile.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok())
+        .unwrap_or(0o022)
+}
+
+impl Interleave {
+    fn layout(&self) -> Layout {
+        match (self.nstrips, self.nbuckets, self.chunksize) {
+            (Some(strips), Some(buckets), Some(chunk_size)) => Layout::Interleaved {
+                strips,
+                buckets,
+                chunk_size: ByteLen(chunk_size),
+            },
+            _ => Layout::Contiguous,
+        }
+    }
+}
+
+/// Reports one failure of several, which goes on with the others.
+fn complain(error: &anyhow::Error) {
+    crate::complain(&format!("famfs: {}", crate::error::tell(error)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_the_callers_and_follows_the_umask() {
+        let nothing = Ownership {
+            mode: None,
+            uid: None,
+            gid: None,
+        };
+        let owner = nothing.owner(Made::File);
+        assert_eq!(owner.uid, rustix::process::geteuid().as_raw());
+        assert_eq!(owner.mode, 0o666 & !umask());
+        assert_eq!(nothing.owner(Made::Directory).mode, 0o777 & !umask());
+        let all = Ownership {
+            mode: Some(0o4711),
+            uid: Some(7),
+            gid: Some(8),
+        };
+        let owner = all.owner(Made::File);
+        assert_eq!((owner.uid, owner.gid, owner.mode), (7, 8, 0o4711));
+    }
+}

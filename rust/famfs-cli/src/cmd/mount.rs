@@ -1,0 +1,269 @@
+//! `mount`, `umount` and `mounts`.
+
+use std::path::Path;
+
+use anyhow::Result;
+use famfs::embedded::{self, Memory};
+use famfs::mounts::{self, Mounted};
+use famfs::{Locality, Volume};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::report::{UsageReport, role_name};
+use crate::args::{Mount, Mounts, Umount};
+use crate::error::Error;
+use crate::output::Output;
+use crate::size::show;
+
+/// A mount, as it is listed.
+#[derive(Debug, Serialize)]
+struct MountReport {
+    source: String,
+    mountpoint: String,
+    way: &'static str,
+    uuid: Option<Uuid>,
+    embedded: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume: Option<VolumeReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// What is known of a volume once it is open.
+#[derive(Debug, Serialize)]
+struct VolumeReport {
+    uuid: Uuid,
+    role: &'static str,
+    system_uuid: Uuid,
+    host_uuid: Uuid,
+    locality: &'static str,
+    omf: [u32; 2],
+    entries: u64,
+    log_capacity: u64,
+    findings: usize,
+    usage: UsageReport,
+}
+
+impl VolumeReport {
+    fn new(volume: &Volume) -> Self {
+        let (major, minor) = volume.superblock().omf();
+        Self {
+            uuid: volume.uuid(),
+            role: role_name(volume.role()),
+            system_uuid: volume.superblock().system_uuid(),
+            host_uuid: volume.host(),
+            locality: locality_name(volume.locality()),
+            omf: [major, minor],
+            entries: volume.entries(),
+            log_capacity: volume.log_capacity(),
+            findings: volume.findings().len(),
+            usage: volume.usage().into(),
+        }
+    }
+}
+
+fn locality_name(locality: Locality) -> &'static str {
+    match locality {
+        Locality::Local => "local",
+        Locality::Shared => "shared",
+    }
+}
+
+impl MountReport {
+    fn new(mount: &mounts::Mount) -> Self {
+        Self {
+            source: mount.source.display().to_string(),
+            mountpoint: mount.mountpoint.display().to_string(),
+            way: "library",
+            uuid: mount.uuid,
+            embedded: mount.embedded,
+            volume: None,
+            error: None,
+        }
+    }
+
+    /// The same with what an open volume tells, or why it can't be opened.
+    fn opened(mount: &mounts::Mount) -> Self {
+        let mut report = Self::new(mount);
+        match mount.volume() {
+            Ok(volume) => report.volume = Some(VolumeReport::new(&volume)),
+            Err(error) => report.error = Some(error.to_string()),
+        }
+        report
+    }
+}
+
+/// Mounts a volume.
+pub(super) fn mount(args: &Mount, output: &mut Output) -> Result<i32> {
+    let (way, what) = if args.kernel {
+        ("--kernel", "the kernel module")
+    } else {
+        ("--fuse", "FUSE")
+    };
+    if args.kernel || args.fuse {
+        return Err(famfs::Error::Unsupported {
+            what: format!("mount {way}"),
+            why: format!(
+                "this version of famfs can't mount through {what} yet; leave {way} out to mount \
+                 in the library way, which needs neither module nor daemon"
+            ),
+        }
+        .into());
+    }
+    match (&args.places[..], args.embedded) {
+        ([mountpoint], true) => mount_embedded(mountpoint, args, output),
+        ([device, mountpoint], false) => {
+            let shared = (args.shared || args.local).then_some(args.shared);
+            let mounted = mounts::mount(device, mountpoint, shared)?;
+            tell(&mounted, args.json, output, |report| {
+                format!("mounted {} on {}", report.source, report.mountpoint)
+            })
+        }
+        (_, true) => {
+            Err(Error::Usage("with --embedded the mount point alone is given".into()).into())
+        }
+        (_, false) => Err(Error::Usage(
+            "a device or backing file and a mount point are needed; --embedded takes the mount \
+             point alone"
+                .into(),
+        )
+        .into()),
+    }
+}
+
+fn mount_embedded(mountpoint: &Path, args: &Mount, output: &mut Output) -> Result<i32> {
+    let made = embedded::mount(mountpoint, args.size)?;
+    let memory = match made.mounted.mount.embedded {
+        Some(Memory::HugeTmpfs) => "a private tmpfs with huge pages",
+        Some(Memory::Shm) => "a file in /dev/shm",
+        Some(Memory::RuntimeDirectory) => "a file in the runtime directory",
+        _ => "a file in the cache directory, on disk",
+    };
+    if let Some(asked) = args.size
+        && !made.is_new
+        && asked != made.size
+    {
+        crate::complain(&format!(
+            "famfs: {}: the volume was there already, with {}; `famfs umount --discard` gives it \
+             up",
+            mountpoint.display(),
+            show(made.size)
+        ));
+    }
+    tell(&made.mounted, args.json, output, |report| {
+        let verb = if made.is_new {
+            "made and mounted"
+        } else {
+            "mounted"
+        };
+        format!(
+            "{verb} an embedded volume of {} on {}: {memory} ({}), {} of it in huge pages",
+            show(made.size),
+            report.mountpoint,
+            report.source,
+            show(made.huge)
+        )
+    })
+}
+
+fn tell(
+    mounted: &Mounted,
+    json: bool,
+    output: &mut Output,
+    line: impl FnOnce(&MountReport) -> String,
+) -> Result<i32> {
+    for warning in &mounted.warnings {
+        crate::complain(&format!("famfs: warning: {warning}"));
+    }
+    let report = MountReport::opened(&mounted.mount);
+    if json {
+        output.json(&report)?;
+        return Ok(0);
+    }
+    output.line(line(&report))?;
+    if let Some(volume) = &report.volume {
+        output.line(format_args!(
+            "volume {}, this host is its {}, seen by {}",
+            volume.uuid,
+            volume.role,
+            if volume.locality == "local" {
+                "this host alone"
+            } else {
+                "several hosts"
+            }
+        ))?;
+        if volume.findings > 0 {
+            crate::complain(&format!(
+                "famfs: warning: the volume has findings and is read-only; `famfs fsck {}` tells \
+                 more",
+                report.mountpoint
+            ));
+        }
+    }
+    output.line(
+        "the way is library: famfs and Python see the files, other programs an empty directory",
+    )?;
+    Ok(0)
+}
+
+/// Takes a mount away.
+pub(super) fn umount(args: &Umount) -> Result<i32> {
+    mounts::umount(&args.mountpoint, args.discard)?;
+    Ok(0)
+}
+
+/// Lists the mounts.
+pub(super) fn list(args: &Mounts, output: &mut Output) -> Result<i32> {
+    let report = if args.verbose {
+        MountReport::opened
+    } else {
+        MountReport::new
+    };
+    let reports: Vec<_> = mounts::list()?.iter().map(report).collect();
+    if args.json {
+        output.json(&reports)?;
+        return Ok(0);
+    }
+    if reports.is_empty() {
+        crate::complain(
+            "famfs: no mounts; `famfs mount DEV MNT` adds one, and `famfs mount --embedded MNT` \
+             makes a volume in this host's memory",
+        );
+        return Ok(0);
+    }
+    let mut head = vec!["SOURCE", "MOUNTPOINT", "WAY"];
+    if args.verbose {
+        head.extend([
+            "ROLE", "CACHES", "FORMAT", "ENTRIES", "USED", "SIZE", "VOLUME",
+        ]);
+    }
+    let rows = reports.iter().map(|report| row(report, args.verbose));
+    output.table(&head, &[6, 7, 8], rows.collect())?;
+    Ok(0)
+}
+
+fn row(report: &MountReport, verbose: bool) -> Vec<String> {
+    let mut way = report.way.to_owned();
+    if report.embedded.is_some() {
+        way.push_str(", embedded");
+    }
+    let mut row = vec![report.source.clone(), report.mountpoint.clone(), way];
+    if !verbose {
+        return row;
+    }
+    if let Some(volume) = &report.volume {
+        let [major, minor] = volume.omf;
+        row.extend([
+            volume.role.to_owned(),
+            volume.locality.to_owned(),
+            format!("OMF {major}.{minor}"),
+            format!("{}/{}", volume.entries, volume.log_capacity),
+            show(volume.usage.allocated),
+            show(volume.usage.capacity),
+            volume.uuid.to_string(),
+        ]);
+    } else if let Some(error) = &report.error {
+        row.push(error.clone());
+    }
+    row
+}

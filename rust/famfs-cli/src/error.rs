@@ -1,0 +1,133 @@
+//! What goes wrong in a command itself, and how any error is told and becomes an exit code.
+//!
+//! The facade's errors keep its own table; this adds the few that only a command line has.
+
+use std::path::PathBuf;
+
+/// Exit code of fsck and dump where a volume could not be judged.
+pub(crate) const UNJUDGED: i32 = 8;
+
+/// What a command itself refuses or finds.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A command line that clap takes and that means nothing.
+    #[error("{0}; `famfs help` tells more")]
+    Usage(String),
+    /// A source is not what it was when the copy began.
+    #[error(
+        "{}: had {before} bytes when the copy began and has {after} now; nothing was published, \
+         copy it when nobody writes to it",
+        path.display()
+    )]
+    SourceChanged {
+        /// The file.
+        path: PathBuf,
+        /// Its size when the copy began.
+        before: u64,
+        /// Its size after.
+        after: u64,
+    },
+    /// Content is not what a seed gives.
+    #[error(
+        "{path}: byte {at} is {found:#04x}, seed {seed} gives {expected:#04x}; it was made \
+             with another seed, or is damaged"
+    )]
+    Mismatch {
+        /// The file.
+        path: String,
+        /// The first byte that differs.
+        at: u64,
+        /// What stands there.
+        found: u8,
+        /// What should.
+        expected: u8,
+        /// The seed.
+        seed: u32,
+    },
+    /// The two ways to read the same bytes differ.
+    #[error(
+        "{what}: byte {at} is {mapped:#04x} in the mapping and {read:#04x} when read; drop stale \
+         lines with `famfs flush`, and compare again"
+    )]
+    Incoherent {
+        /// What was compared.
+        what: String,
+        /// The first byte that differs.
+        at: u64,
+        /// What the mapping shows.
+        mapped: u8,
+        /// What a read shows.
+        read: u8,
+    },
+    /// Some of several things failed; each was told when it did.
+    #[error("{failed} of {total} were not {done}; the reasons are above")]
+    Some {
+        /// How many failed.
+        failed: usize,
+        /// Of how many.
+        total: usize,
+        /// What should have been done to them.
+        done: &'static str,
+    },
+}
+
+/// The exit code of an error. `judges` is set for fsck and dump.
+pub(crate) fn exit(error: &anyhow::Error, judges: bool) -> i32 {
+    if judges {
+        return match error.downcast_ref() {
+            Some(Error::Usage(_)) => crate::FSCK_USAGE,
+            _ => UNJUDGED,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<famfs::Error>() {
+        return error.face().exit;
+    }
+    match error.downcast_ref() {
+        Some(Error::Usage(_)) => crate::USAGE,
+        _ => 1,
+    }
+}
+
+/// An error for people: what was done, and why it failed, nothing twice.
+pub(crate) fn tell(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if told.contains(&text) {
+            continue;
+        }
+        if !told.is_empty() {
+            told.push_str(": ");
+        }
+        told.push_str(&text);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_the_tables() {
+        let missing = famfs::Error::NotFound { path: "a".into() };
+        assert_eq!(exit(&missing.into(), false), 1);
+        let usage = anyhow::Error::from(famfs::Error::Usage("x".into())).context("copy a");
+        assert_eq!(exit(&usage, false), 2);
+        assert_eq!(exit(&Error::Usage("x".into()).into(), false), 2);
+        assert_eq!(exit(&Error::Usage("x".into()).into(), true), 16);
+        assert_eq!(exit(&anyhow::anyhow!("x"), true), 8);
+        assert_eq!(exit(&anyhow::anyhow!("x"), false), 1);
+    }
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let io = famfs::Error::Io {
+            path: "/a".into(),
+            what: "open",
+            source: std::io::Error::other("no luck"),
+        };
+        let error = anyhow::Error::from(io).context("b");
+        assert_eq!(tell(&error), "b: /a: open: no luck");
+    }
+}

@@ -1,0 +1,157 @@
+//! A volume's hot paths side by side with their limits, in one run. Prints the ratios.
+//!
+//! The volume is embedded, so that it has the memory that users get; it is gone at the end.
+#![allow(clippy::print_stdout, reason = "a benchmark reports")]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use famfs::core::entry::Owner;
+use famfs::core::path::RelPath;
+use famfs::core::space::Layout;
+use famfs::core::units::{ByteLen, FileOff};
+use famfs::mem::{Memory, RegionOff, cache_instructions, default_threads, streaming_instructions};
+use famfs::{Locality, MkfsOptions, Options, Publication, Volume, embedded, mkfs, mounts};
+
+const GIB: usize = 1 << 30;
+const OWNER: Owner = Owner {
+    uid: 0,
+    gid: 0,
+    mode: 0o644,
+};
+
+type Failed = Box<dyn std::error::Error>;
+
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let result = work();
+    (start.elapsed(), result)
+}
+
+fn rate(bytes: usize, time: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let bytes = bytes as f64;
+    bytes / time.as_secs_f64() / f64::from(1 << 30)
+}
+
+fn publish(volume: &Volume, name: &str, bytes: &[u8]) -> Result<(), Failed> {
+    let reservation = volume.reserve(ByteLen(bytes.len() as u64), Layout::Contiguous)?;
+    reservation.fill(FileOff(0), bytes)?;
+    let path = RelPath::new(name.as_bytes())?;
+    volume.commit(vec![Publication {
+        reservation,
+        path,
+        owner: OWNER,
+        overwrite: false,
+    }])?;
+    Ok(())
+}
+
+/// The fastest way to copy into memory that is mapped: memcpy or streaming, one thread or more.
+fn copy_limit(volume: &Volume, at: u64, bytes: &[u8]) -> Result<Duration, Failed> {
+    let region = volume.region();
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        for threads in [1, default_threads()] {
+            let (time, done) = timed(|| region.stream(RegionOff(at), bytes, threads));
+            done?;
+            best = best.min(time);
+        }
+        let (time, done) = timed(|| region.store(RegionOff(at), bytes));
+        done?;
+        best = best.min(time);
+    }
+    Ok(best)
+}
+
+fn large(mount: &Path) -> Result<(), Failed> {
+    let made = embedded::mount(mount, Some(5 << 30))?;
+    println!(
+        "memory: {:?}, {:.2} of it huge pages; streaming with {}, write-back with {}",
+        made.mounted.mount.embedded,
+        rate(usize::try_from(made.huge)?, Duration::from_secs(1))
+            / rate(usize::try_from(made.size)?, Duration::from_secs(1)),
+        streaming_instructions(),
+        cache_instructions().write_back,
+    );
+    let volume = made.mounted.mount.volume()?;
+    let bytes = vec![0x5a; GIB];
+    // Free space behind what is published below.
+    let limit = copy_limit(&volume, (4 << 30) - (8 << 20), &bytes)?;
+    let mut published = Vec::new();
+    for n in 0..3 {
+        let (time, done) = timed(|| publish(&volume, &format!("large{n}"), &bytes));
+        done?;
+        published.push(time);
+    }
+    let best = published.iter().min().copied().unwrap_or(Duration::MAX);
+    println!(
+        "ratio: publish 1 GiB / copy limit = {:.2} ({:.1} GiB/s of {:.1}; first publish {:.2} of \
+         the best)",
+        limit.as_secs_f64() / best.as_secs_f64(),
+        rate(GIB, best),
+        rate(GIB, limit),
+        published[0].as_secs_f64() / best.as_secs_f64(),
+    );
+    Ok(())
+}
+
+fn small(dir: &Path) -> Result<(), Failed> {
+    let path = dir.join("small");
+    let size = Some(40 << 30);
+    mkfs(
+        &path,
+        &MkfsOptions {
+            size,
+            sparse: true,
+            ..MkfsOptions::default()
+        },
+    )?;
+    for locality in [Locality::Local, Locality::Shared] {
+        let options = Options {
+            locality: Some(locality),
+            read_only: false,
+        };
+        let volume = Volume::open(&path, options)?;
+        let rounds = 100_000;
+        let (time, ()) = timed(|| {
+            for _ in 0..rounds {
+                black_box(volume.refresh().is_ok());
+            }
+        });
+        println!(
+            "refresh with nothing new, {locality:?}: {:?}",
+            time / rounds
+        );
+    }
+    let volume = Volume::open(&path, Options::default())?;
+    let batch = |first: u32, count: u32| -> Result<Duration, Failed> {
+        let (time, done) = timed(|| {
+            (first..first + count).try_for_each(|n| publish(&volume, &format!("f{n}"), b"x"))
+        });
+        done?;
+        Ok(time / count)
+    };
+    let first = batch(0, 400)?;
+    batch(400, 14_600)?;
+    let last = batch(15_000, 400)?;
+    println!(
+        "ratio: publish file number 15,000 / file number 1 = {:.2} ({last:?}, {first:?})",
+        last.as_secs_f64() / first.as_secs_f64()
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Failed> {
+    // Cargo passes this to benchmarks, and tests of all targets do not.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return Ok(());
+    }
+    let dir = tempfile::tempdir_in("/dev/shm")?;
+    let mount = dir.path().join("mnt");
+    let done = large(&mount);
+    mounts::umount(&mount, true)?;
+    done?;
+    small(dir.path())
+}

@@ -1,0 +1,234 @@
+//! Files as readers see them: looked up, listed, and viewed where they lie.
+//!
+//! Owns what is told of a file and how its range becomes safe to read. All of it is as fresh as the
+//! last refresh; nothing here follows the log or changes it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use famfs_core::entry::Owner;
+use famfs_core::extent::Map;
+use famfs_core::namespace::NodeRef;
+use famfs_core::path::RelPath;
+use famfs_core::units::{ByteLen, DevOff, DeviceIndex, FileOff, Slot};
+use famfs_mem::View;
+
+use crate::error::{Error, Result};
+use crate::view;
+use crate::volume::{State, Volume};
+
+/// A file or directory, as of the last refresh.
+#[derive(Clone, Debug)]
+pub struct Stat {
+    /// Its path in the volume.
+    pub path: Vec<u8>,
+    /// The slot of the log entry that made it: its version.
+    pub slot: Slot,
+    /// Size in bytes; 0 for a directory.
+    pub size: ByteLen,
+    /// Owner and mode.
+    pub owner: Owner,
+    /// Where its bytes lie; `None` for a directory.
+    pub map: Option<Map>,
+    /// Whether its name still leads to it: not replaced, not removed.
+    pub is_live: bool,
+    /// When this process first saw it: the format keeps no times.
+    pub seen: SystemTime,
+}
+
+impl Stat {
+    /// Whether it is a directory.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.map.is_none()
+    }
+
+    /// The path, for people.
+    #[must_use]
+    pub fn display(&self) -> String {
+        display(&self.path)
+    }
+}
+
+pub(crate) fn display(path: &[u8]) -> String {
+    RelPath::new(path).map_or_else(|_| path.escape_ascii().to_string(), |path| path.to_string())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard is whole between any two statements: a panic elsewhere left it so.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Volume {
+    /// The file or directory at `path`; the empty path is the root.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn stat(&self, path: &[u8]) -> Result<Stat> {
+        let state = self.inner.read();
+        if path.is_empty() {
+            return Ok(root(&state));
+        }
+        let node = state.lookup(path)?;
+        Ok(state.stat(node))
+    }
+
+    /// The file that the entry in `slot` made, also where it was replaced or removed since.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn stat_slot(&self, slot: Slot) -> Result<Stat> {
+        let state = self.inner.read();
+        let node = state
+            .replay
+            .names()
+            .by_slot(slot)
+            .ok_or_else(|| Error::NotFound {
+                path: format!("#{slot}"),
+            })?;
+        Ok(state.stat(node))
+    }
+
+    /// What is in the directory at `path`, in the order of the log; of a file, the file itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn list(&self, path: &[u8]) -> Result<Vec<Stat>> {
+        let state = self.inner.read();
+        if let Some(children) = state.replay.names().children(path) {
+            return Ok(children.map(|node| state.stat(node)).collect());
+        }
+        drop(state);
+        Ok(vec![self.stat(path)?])
+    }
+
+    /// All names of the volume, in the order of the log.
+    #[must_use]
+    pub fn list_all(&self) -> Vec<Stat> {
+        let state = self.inner.read();
+        state
+            .replay
+            .names()
+            .iter()
+            .map(|node| state.stat(node))
+            .collect()
+    }
+
+    /// The versions of the file at `path`, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::IsADirectory`].
+    pub fn versions(&self, path: &[u8]) -> Result<Vec<Stat>> {
+        let state = self.inner.read();
+        let node = state.lookup(path)?;
+        if node.is_dir() {
+            return Err(Error::IsADirectory {
+                path: display(path),
+            });
+        }
+        let versions = std::iter::successors(Some(node), NodeRef::before);
+        Ok(versions.map(|node| state.stat(node)).collect())
+    }
+
+    /// The file's bytes, where they lie: zero copy, never rewritten, valid for as long as the view
+    /// lives.
+    ///
+    /// # Errors
+    /// [`Error::IsADirectory`]; [`Error::Unsupported`] for a file on a device that is not here, or
+    /// with more chunks than the kernel lets a process map.
+    pub fn view(&self, file: &Stat) -> Result<View> {
+        let pieces = self.runs(file)?;
+        // Two threads may both do it: that costs time, and no lock is held over a large range.
+        if !lock(&self.inner.acquired).contains(&file.slot) {
+            self.inner
+                .coherence
+                .acquire_data(pieces.iter().copied())
+                .map_err(self.fault())?;
+            lock(&self.inner.acquired).insert(file.slot);
+        }
+        view::committed(&self.inner.region, &pieces, file.size)
+            .map_err(Error::map(self.inner.source.path()))
+    }
+
+    /// Where the file's bytes lie on the device: offset and length, in the file's order.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub fn runs(&self, file: &Stat) -> Result<Vec<(DevOff, u64)>> {
+        let map = file.map.ok_or_else(|| Error::IsADirectory {
+            path: file.display(),
+        })?;
+        map.runs(FileOff(0), file.size)
+            .map(|run| {
+                if run.device == DeviceIndex::PRIMARY {
+                    return Ok((run.offset, run.len.0));
+                }
+                Err(Error::Unsupported {
+                    what: file.display(),
+                    why: format!("the file lies on device {}, which is not here", run.device),
+                })
+            })
+            .collect()
+    }
+
+    /// Writes back and drops the lines of a file's range; how many there were.
+    ///
+    /// # Errors
+    /// As [`Self::view`], and [`Error::MemoryFault`].
+    pub fn flush(&self, file: &Stat) -> Result<u64> {
+        let runs = self.runs(file)?;
+        let flushed = runs
+            .into_iter()
+            .map(|(at, len)| self.inner.coherence.flush(at, len));
+        flushed.sum::<Result<u64, _>>().map_err(self.fault())
+    }
+
+    fn fault(&self) -> impl FnOnce(famfs_mem::Fault) -> Error {
+        Error::fault(self.inner.source.path())
+    }
+}
+
+fn root(state: &State) -> Stat {
+    Stat {
+        path: Vec::new(),
+        slot: Slot(0),
+        size: ByteLen(0),
+        owner: Owner {
+            uid: 0,
+            gid: 0,
+            mode: 0o755,
+        },
+        map: None,
+        is_live: true,
+        seen: state
+            .seen
+            .first()
+            .map_or(SystemTime::UNIX_EPOCH, |seen| seen.1),
+    }
+}
+
+impl State {
+    fn lookup(&self, path: &[u8]) -> Result<NodeRef<'_>> {
+        let found = self.replay.names().lookup(path);
+        found.ok_or_else(|| Error::NotFound {
+            path: display(path),
+        })
+    }
+
+    fn stat(&self, node: NodeRef<'_>) -> Stat {
+        let slot = node.slot();
+        let at = self.seen.partition_point(|(next, _)| *next <= slot);
+        Stat {
+            path: node.path().to_vec(),
+            slot,
+            size: node.size(),
+            owner: node.owner(),
+            map: node.map(),
+            is_live: node.is_live(),
+            seen: self
+                .seen
+                .get(at)
+                .map_or(SystemTime::UNIX_EPOCH, |seen| seen.1),
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! A volume as its users see it: what is published is there, and nothing else ever is.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod common;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+
+use common::{MIB, OWNER, commit, disk, name, open, publish, read, reserve, volume};
+use famfs::core::media::{COUNTERS_OFFSET, LOG_OFFSET};
+use famfs::core::space::Layout;
+use famfs::core::units::{ByteLen, FileOff};
+use famfs::{Error, MkfsOptions, Options, Publication, Volume, mkfs};
+use uuid::Uuid;
+
+#[test]
+fn what_is_published_is_there_for_all_handles() {
+    let (disk, volume) = volume(64);
+    let other = open(&disk);
+    let bytes: Vec<u8> = (0..5 * MIB)
+        .map(|n| u8::try_from(n % 251).unwrap())
+        .collect();
+    volume.mkdir(name("dir"), OWNER).unwrap();
+    publish(&volume, "dir/five", &bytes).unwrap();
+    publish(&volume, "empty", b"").unwrap();
+
+    assert!(other.stat(b"dir/five").is_err(), "not before it refreshes");
+    assert_eq!(other.refresh().unwrap().new_entries, 3);
+    assert_eq!(other.refresh().unwrap().new_entries, 0);
+    assert!(read(&other, "dir/five") == bytes);
+    assert!(read(&other, "empty").is_empty());
+    let view = other.view(&other.stat(b"dir/five").unwrap()).unwrap();
+    let region = other.region().address();
+    assert!(
+        (region..region + 64 * (1 << 20)).contains(&view.address()),
+        "in the mapping itself"
+    );
+    let names: Vec<_> = other
+        .list(b"")
+        .unwrap()
+        .into_iter()
+        .map(|s| s.display())
+        .collect();
+    assert_eq!(names, ["dir", "empty"]);
+    assert_eq!(other.list(b"dir").unwrap()[0].display(), "dir/five");
+    assert!(matches!(
+        other.list(b"none").unwrap_err(),
+        Error::NotFound { .. }
+    ));
+}
+
+#[test]
+fn an_interleaved_file_reads_as_one() {
+    let (disk, volume) = volume(256);
+    let layout = Layout::Interleaved {
+        strips: 3,
+        buckets: 5,
+        chunk_size: ByteLen(2 * MIB),
+    };
+    let bytes: Vec<u8> = (0..13 * MIB + 77)
+        .map(|n| u8::try_from(n % 253).unwrap())
+        .collect();
+    let reservation = volume.reserve(ByteLen(bytes.len() as u64), layout).unwrap();
+    // In odd pieces, so that they cross chunks.
+    let mut at = 0;
+    for piece in bytes.chunks(1_000_003) {
+        reservation.fill(FileOff(at), piece).unwrap();
+        at += piece.len() as u64;
+    }
+    commit(&volume, reservation, "striped", false).unwrap();
+    assert!(read(&volume, "striped") == bytes);
+    assert!(read(&open(&disk), "striped") == bytes);
+    let inspected = famfs::inspect::inspect(&disk.path).unwrap();
+    assert!(inspected.findings().is_empty() && inspected.fatal.is_none());
+}
+
+#[test]
+fn names_obey_the_rules() {
+    let (_disk, volume) = volume(64);
+    publish(&volume, "file", b"1").unwrap();
+    assert!(matches!(
+        publish(&volume, "file", b"2").unwrap_err(),
+        Error::AlreadyExists { .. }
+    ));
+    assert!(matches!(
+        publish(&volume, "none/x", b"2").unwrap_err(),
+        Error::ParentMissing { .. }
+    ));
+    assert!(matches!(
+        publish(&volume, "file/x", b"2").unwrap_err(),
+        Error::NotADirectory { .. }
+    ));
+    volume.mkdir(name("dir"), OWNER).unwrap();
+    let again = volume.mkdir(name("dir"), OWNER).unwrap_err();
+    assert!(matches!(again, Error::AlreadyExists { .. }));
+    let over_dir = commit(&volume, reserve(&volume, b"3").unwrap(), "dir", true).unwrap_err();
+    assert!(matches!(over_dir, Error::AlreadyExists { .. }));
+    publish(&volume, "dir/inner", b"4").unwrap();
+    let full = volume.remove(name("dir")).unwrap_err();
+    assert!(matches!(full, Error::DirectoryNotEmpty { .. }));
+    volume.remove(name("dir/inner")).unwrap();
+    volume.remove(name("dir")).unwrap();
+    assert!(matches!(
+        volume.remove(name("dir")).unwrap_err(),
+        Error::NotFound { .. }
+    ));
+    assert_eq!(read(&volume, "file"), b"1");
+    assert!(volume.findings().is_empty());
+}
+
+#[test]
+fn what_was_replaced_or_removed_stays_readable_by_its_slot() {
+    let (_disk, volume) = volume(64);
+    let first = publish(&volume, "file", b"first").unwrap();
+    let view = volume.view(&volume.stat(b"file").unwrap()).unwrap();
+    let second = commit(&volume, reserve(&volume, b"second").unwrap(), "file", true).unwrap();
+    assert_eq!(read(&volume, "file"), b"second");
+    assert_eq!(&view[..], b"first", "who has it open keeps it");
+    let versions: Vec<_> = volume
+        .versions(b"file")
+        .unwrap()
+        .iter()
+        .map(|v| v.slot)
+        .collect();
+    assert_eq!(versions, [second, first]);
+    volume.remove(name("file")).unwrap();
+    assert!(volume.versions(b"file").is_err());
+    for (slot, content) in [(first, &b"first"[..]), (second, b"second")] {
+        let file = volume.stat_slot(slot).unwrap();
+        assert!(!file.is_live);
+        assert_eq!(&volume.view(&file).unwrap()[..], content);
+    }
+    let usage = volume.usage();
+    assert_eq!(
+        (usage.dead, usage.allocated + usage.free),
+        (4 * MIB, usage.capacity)
+    );
+}
+
+#[test]
+fn a_commit_is_all_or_none() {
+    let (_disk, volume) = volume(64);
+    publish(&volume, "taken", b"0").unwrap();
+    let publication = |path: &str| Publication {
+        reservation: reserve(&volume, path.as_bytes()).unwrap(),
+        path: name(path),
+        owner: OWNER,
+        overwrite: false,
+    };
+    let before = (volume.entries(), volume.usage());
+    let error = volume
+        .commit(vec![publication("a"), publication("taken")])
+        .unwrap_err();
+    assert!(matches!(error, Error::AlreadyExists { .. }));
+    assert_eq!((volume.entries(), volume.usage()), before);
+    let slots = volume
+        .commit(vec![publication("a"), publication("b")])
+        .unwrap();
+    assert_eq!(slots.len(), 2);
+    assert_eq!(
+        (read(&volume, "a"), read(&volume, "b")),
+        (b"a".to_vec(), b"b".to_vec())
+    );
+}
+
+#[test]
+fn leftovers_are_never_shown() {
+    for sparse in [false, true] {
+        let disk = disk();
+        let options = MkfsOptions {
+            size: Some(64 * MIB),
+            sparse,
+            ..MkfsOptions::default()
+        };
+        mkfs(&disk.path, &options).unwrap();
+        let volume = open(&disk);
+        // A fill that is never committed leaves its bytes in units that are free again.
+        let secret = vec![0x5e; usize::try_from(12 * MIB).unwrap()];
+        drop(reserve(&volume, &secret).unwrap());
+        // The next search begins after it: the rest of the device is passed over once.
+        let rest = volume.usage().free - 12 * MIB;
+        let passed = volume.reserve(ByteLen(rest), Layout::Contiguous).unwrap();
+        let reservation = volume
+            .reserve(ByteLen(12 * MIB - 5000), Layout::Contiguous)
+            .unwrap();
+        reservation
+            .fill(FileOff(5 * MIB), b"a few bytes of its own")
+            .unwrap();
+        let offset = reservation.map().extents()[0].offset.0;
+        assert_eq!(offset, 10 * MIB, "where the secret was");
+        commit(&volume, reservation, "clean", false).unwrap();
+        drop(passed);
+
+        let bytes = read(&volume, "clean");
+        assert!(!bytes.contains(&0x5e), "sparse: {sparse}");
+        assert_eq!(&bytes[usize::try_from(5 * MIB).unwrap()..][..5], b"a few");
+        // Up to the end of the last page, which a mapping would show.
+        let mut page = vec![0; 4096];
+        let file = OpenOptions::new().read(true).open(&disk.path).unwrap();
+        let end = offset + 12 * MIB - 5000;
+        file.read_exact_at(&mut page, end - end % 4096).unwrap();
+        assert!(!page.contains(&0x5e), "sparse: {sparse}");
+    }
+}
+
+#[test]
+fn a_full_volume_says_so_and_stays_whole() {
+    let (disk, volume) = volume(16);
+    publish(&volume, "a", b"a").unwrap();
+    let error = volume
+        .reserve(ByteLen(5 * MIB), Layout::Contiguous)
+        .unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+    assert!(error.to_string().contains("famfs df"), "{error}");
+    publish(&volume, "b", b"b").unwrap();
+    publish(&volume, "c", b"c").unwrap();
+    assert!(matches!(
+        publish(&volume, "d", b"d").unwrap_err(),
+        Error::NoSpace { .. }
+    ));
+    assert_eq!(volume.usage().free, 0);
+    assert_eq!(read(&open(&disk), "c"), b"c");
+}
+
+#[test]
+fn only_the_master_publishes() {
+    let disk = disk();
+    let other = Uuid::from_u128(7);
+    let host = Some(other);
+    mkfs(
+        &disk.path,
+        &MkfsOptions {
+            size: Some(16 * MIB),
+            host,
+            ..MkfsOptions::default()
+        },
+    )
+    .unwrap();
+    let volume = open(&disk);
+    let error = publish(&volume, "a", b"a").unwrap_err();
+    assert!(
+        matches!(error, Error::NotMaster { master, .. } if master == other),
+        "{error}"
+    );
+    assert_eq!(error.face().python, "NotMaster");
+    assert!(matches!(
+        volume.mkdir(name("d"), OWNER).unwrap_err(),
+        Error::NotMaster { .. }
+    ));
+}
+
+#[test]
+fn the_references_format_can_neither_replace_nor_remove() {
+    let disk = disk();
+    let options = MkfsOptions {
+        size: Some(16 * MIB),
+        omf_minor: 2,
+        ..MkfsOptions::default()
+    };
+    mkfs(&disk.path, &options).unwrap();
+    let volume = open(&disk);
+    publish(&volume, "a", b"1").unwrap();
+    let replaced = commit(&volume, reserve(&volume, b"2").unwrap(), "a", true).unwrap_err();
+    assert!(matches!(replaced, Error::Unsupported { .. }), "{replaced}");
+    assert!(matches!(
+        volume.remove(name("a")).unwrap_err(),
+        Error::Unsupported { .. }
+    ));
+    // Where there is nothing to replace, the entry is one that every reader knows.
+    commit(&volume, reserve(&volume, b"3").unwrap(), "b", true).unwrap();
+    assert_eq!(read(&volume, "b"), b"3");
+}
+
+#[test]
+fn a_volume_with_findings_is_read_and_not_written() {
+    let (disk, volume) = volume(16);
+    publish(&volume, "a", b"1").unwrap();
+    let file = OpenOptions::new().write(true).open(&disk.path).unwrap();
+    let counters: Vec<u8> = [2u64, 2].iter().flat_map(|n| n.to_le_bytes()).collect();
+    file.write_all_at(&counters, LOG_OFFSET + COUNTERS_OFFSET as u64)
+        .unwrap();
+    volume.refresh().unwrap();
+    assert_eq!(volume.findings().len(), 1);
+    assert_eq!(read(&volume, "a"), b"1");
+    let error = publish(&volume, "b", b"2").unwrap_err();
+    assert!(matches!(error, Error::ReadOnlyVolume { .. }), "{error}");
+    assert!(error.to_string().contains("fsck"), "{error}");
+}
+
+#[test]
+fn another_volume_in_its_place_is_noticed() {
+    let (disk, volume) = volume(16);
+    publish(&volume, "a", b"1").unwrap();
+    let file = volume.stat(b"a").unwrap();
+    let refused = mkfs(&disk.path, &MkfsOptions::default()).unwrap_err();
+    assert!(matches!(refused, Error::VolumeExists { .. }), "{refused}");
+    mkfs(
+        &disk.path,
+        &MkfsOptions {
+            force: true,
+            ..MkfsOptions::default()
+        },
+    )
+    .unwrap();
+    // As many entries as the old one had: not the counters tell, but who the volume is.
+    publish(&open(&disk), "other", b"2").unwrap();
+    assert!(matches!(
+        volume.refresh().unwrap_err(),
+        Error::VolumeChanged { .. }
+    ));
+    assert!(matches!(
+        publish(&volume, "b", b"2").unwrap_err(),
+        Error::VolumeChanged { .. }
+    ));
+    assert_eq!(file.display(), "a");
+    assert_eq!(open(&disk).list_all().len(), 1);
+    // A new file at the same path is another volume too.
+    std::fs::remove_file(&disk.path).unwrap();
+    let volume = {
+        mkfs(
+            &disk.path,
+            &MkfsOptions {
+                size: Some(16 * MIB),
+                ..MkfsOptions::default()
+            },
+        )
+        .unwrap();
+        open(&disk)
+    };
+    std::fs::remove_file(&disk.path).unwrap();
+    let error = publish(&volume, "b", b"2").unwrap_err();
+    assert!(matches!(error, Error::VolumeChanged { .. }), "{error}");
+}
+
+#[test]
+fn a_backing_file_cut_under_the_mount_is_an_error() {
+    let (disk, volume) = volume(32);
+    let bytes = vec![7; usize::try_from(4 * MIB).unwrap()];
+    publish(&volume, "a", &bytes).unwrap();
+    let view = volume.view(&volume.stat(b"a").unwrap()).unwrap();
+    OpenOptions::new()
+        .write(true)
+        .open(&disk.path)
+        .unwrap()
+        .set_len(11 * MIB)
+        .unwrap();
+    let mut into = vec![0; 4096];
+    view.read(0, &mut into).unwrap();
+    assert!(view.read(2 * MIB, &mut into).is_err());
+    let error = publish(&volume, "b", &bytes).unwrap_err();
+    assert!(matches!(error, Error::MemoryFault { .. }), "{error}");
+    OpenOptions::new()
+        .write(true)
+        .open(&disk.path)
+        .unwrap()
+        .set_len(MIB)
+        .unwrap();
+    assert!(matches!(
+        volume.refresh().unwrap_err(),
+        Error::MemoryFault { .. }
+    ));
+    assert!(matches!(
+        Volume::open(&disk.path, Options::default()).unwrap_err(),
+        Error::Corrupt { .. }
+    ));
+}
+
+#[test]
+fn what_is_no_volume_is_refused_with_a_reason() {
+    let disk = disk();
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&disk.path, bytes).unwrap();
+        let error = Volume::open(&disk.path, Options::default()).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        error.to_string()
+    };
+    assert!(refused(b"").contains("mkfs"));
+    assert!(refused(b"short").contains("ends inside the superblock"));
+    assert!(refused(&[1; 8192]).contains("magic"));
+    let error = Volume::open(disk.dir.path(), Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    let missing = disk.dir.path().join("none");
+    assert!(Volume::open(&missing, Options::default()).is_err());
+}
+
+#[test]
+fn mkfs_refuses_what_makes_no_volume() {
+    let disk = disk();
+    let tries = [
+        MkfsOptions {
+            size: Some(4 * MIB),
+            ..MkfsOptions::default()
+        },
+        MkfsOptions {
+            size: Some(64 * MIB),
+            log_len: 9 * MIB,
+            ..MkfsOptions::default()
+        },
+        MkfsOptions {
+            size: Some(64 * MIB),
+            log_len: 64 * MIB,
+            ..MkfsOptions::default()
+        },
+        MkfsOptions {
+            size: Some(u64::MAX),
+            ..MkfsOptions::default()
+        },
+        MkfsOptions::default(),
+    ];
+    for options in tries {
+        let error = mkfs(&disk.path, &options).unwrap_err();
+        assert_eq!(error.face().exit, 2, "{error}");
+        assert!(!disk.path.exists(), "{error}");
+    }
+    // More than the host has: told at mkfs, and nothing is left behind.
+    let huge = MkfsOptions {
+        size: Some(1 << 49),
+        ..MkfsOptions::default()
+    };
+    let error = mkfs(&disk.path, &huge).unwrap_err();
+    assert!(
+        matches!(error, Error::HostFull { .. } | Error::Io { .. }),
+        "{error}"
+    );
+    assert!(!disk.path.exists());
+}
+
+#[test]
+fn threads_share_a_volume() {
+    let (_disk, volume) = volume(128);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let volume = volume.clone();
+            scope.spawn(move || {
+                for n in 0..5 {
+                    let path = format!("{thread}-{n}");
+                    publish(&volume, &path, path.as_bytes()).unwrap();
+                    assert_eq!(read(&volume, &path), path.as_bytes());
+                }
+            });
+        }
+    });
+    assert_eq!(volume.list_all().len(), 40);
+    assert!(volume.findings().is_empty());
+}
