@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -17,9 +18,6 @@ def main() -> int:
         return demo.main(sys.argv[2:])
     from famfs import _native
 
-    run = getattr(_native, "run_cli", None)
-    if run is None:
-        sys.stderr.write("famfs: this build has no command line but `famfs demo`\n")
-        return 2
-    code: int = run(sys.argv)
-    return code
+    # The command runs natively: Ctrl-C ends it at once, not when it is done.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return _native.run_cli(sys.argv)

@@ -295,7 +295,8 @@ class Dataset:
             >>> famfs.open(famfs.publish(b"hello", f"{mnt}/hello")).buffer()[0]
             104
         """
-        return memoryview(_native.Buffer(self._file, whole=True))
+        whole: Any = _native.Buffer(self._file, whole=True)
+        return memoryview(whole)
 
     def close(self) -> None:
         """Holds the file no longer. What was handed out stays valid."""

@@ -10,7 +10,7 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from famfs import _native
 from famfs.errors import NotFound, NotMounted, Unsupported
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from famfs._native import Ref
 
-    Path = str | os.PathLike[str]
-    Size = int | str
+Path: TypeAlias = "str | os.PathLike[str]"
+Size: TypeAlias = "int | str"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,14 @@ impl Dataset {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let resolved = mounts::resolve(path)?;
         let volume = resolved.volume()?;
-        let stat = volume.stat(&resolved.path)?;
+        let path = || path.display().to_string();
+        let stat = volume.stat(&resolved.path).map_err(|error| match error {
+            Error::NotFound { .. } => Error::NotFound { path: path() },
+            error => error,
+        })?;
+        if stat.is_dir() {
+            return Err(Error::IsADirectory { path: path() }.into());
+        }
         Self::of(&resolved.mount, &volume, stat)
     }
 

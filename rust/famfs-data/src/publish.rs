@@ -77,7 +77,7 @@ impl Draft {
         let resolved = mounts::resolve(path)?;
         let name = resolved.name()?;
         let volume = resolved.volume()?;
-        check_name(&volume, &name, options.overwrite)?;
+        check_name(&volume, &name, options.overwrite, path)?;
         let reservation = volume.reserve(ByteLen(size), Layout::Contiguous)?;
         Ok(Self {
             volume,
@@ -246,24 +246,16 @@ fn usize_of(len: u64) -> usize {
 }
 
 /// Refuses early what the commit would refuse.
-fn check_name(volume: &Volume, name: &RelPath, overwrite: bool) -> Result<(), Error> {
+fn check_name(
+    volume: &Volume,
+    name: &RelPath,
+    overwrite: bool,
+    asked: &Path,
+) -> Result<(), Error> {
+    let path = asked.display().to_string();
     match volume.stat(name.as_bytes()) {
-        Ok(found) if found.is_dir() => {
-            return Err(if overwrite {
-                Error::IsADirectory {
-                    path: name.to_string(),
-                }
-            } else {
-                Error::AlreadyExists {
-                    path: name.to_string(),
-                }
-            });
-        }
-        Ok(_) if !overwrite => {
-            return Err(Error::AlreadyExists {
-                path: name.to_string(),
-            });
-        }
+        Ok(found) if found.is_dir() && overwrite => return Err(Error::IsADirectory { path }),
+        Ok(_) if !overwrite => return Err(Error::AlreadyExists { path }),
         Ok(_) => return Ok(()),
         Err(_) => {}
     }
@@ -272,12 +264,8 @@ fn check_name(volume: &Volume, name: &RelPath, overwrite: bool) -> Result<(), Er
     };
     match volume.stat(parent) {
         Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(Error::NotADirectory {
-            path: name.to_string(),
-        }),
-        Err(_) => Err(Error::ParentMissing {
-            path: name.to_string(),
-        }),
+        Ok(_) => Err(Error::NotADirectory { path }),
+        Err(_) => Err(Error::ParentMissing { path }),
     }
 }
 

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 use famfs_data::open::Content;
-use famfs_data::{DataError, Dataset};
+use famfs_data::Dataset;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 use pyo3_arrow::ffi::{
@@ -214,7 +214,7 @@ impl File {
             let batch = dataset
                 .batch(i)
                 .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
-            Ok(Arc::new(rows(&batch)?))
+            Ok(Arc::new(StructArray::from(batch)))
         });
         let reader = Box::new(ArrayIterator::new(arrays, field));
         to_stream_pycapsule(py, reader, requested_schema).map_err(|error| python(error))
@@ -230,7 +230,7 @@ impl Batch {
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> Result<Bound<'py, PyTuple>> {
         let field = struct_field(&self.batch.schema());
-        let rows = rows(&self.batch).map_err(DataError::from)?;
+        let rows = StructArray::from(self.batch.clone());
         to_array_pycapsules(py, field, &rows, requested_schema).map_err(|error| python(error))
     }
 
@@ -259,13 +259,4 @@ fn struct_field(schema: &arrow::datatypes::SchemaRef) -> FieldRef {
     let data_type = DataType::Struct(schema.fields().clone());
     let field = Field::new("", data_type, false).with_metadata(schema.metadata().clone());
     Arc::new(field)
-}
-
-fn rows(batch: &RecordBatch) -> Result<StructArray, ArrowError> {
-    StructArray::try_new_with_length(
-        batch.schema().fields().clone(),
-        batch.columns().to_vec(),
-        None,
-        batch.num_rows(),
-    )
 }

@@ -12,7 +12,7 @@ mod publish;
 mod reference;
 mod volume;
 
-use pyo3::prelude::*;
+use pyo3::prelude::pymodule;
 
 /// The native half of famfs. Internal: use the names in `famfs`.
 #[pymodule(gil_used = false)]
@@ -24,15 +24,21 @@ mod _native {
     #[pymodule_export]
     use super::publish::{publish_array, publish_bytes, publish_table};
     #[pymodule_export]
-    use super::reference::Ref;
+    use super::reference::{Ref, restore_ref};
     #[pymodule_export]
     use super::volume::{
         df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list, remove, umount,
         versions,
     };
 
-    use super::PyModule;
     use pyo3::prelude::*;
+    use std::ffi::OsString;
+
+    /// Runs the command line; arguments begin with the program's name. The exit code comes back.
+    #[pyfunction]
+    fn run_cli(py: Python<'_>, args: Vec<OsString>) -> i32 {
+        py.detach(|| famfs_cli::run(args))
+    }
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -8,6 +8,7 @@ use famfs::core::path::RelPath;
 use famfs::core::units::Slot;
 use famfs_data::Selection;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use uuid::Uuid;
 
 use crate::errors::Result;
@@ -37,33 +38,22 @@ impl Ref {
         })
     }
 
-    /// Makes a reference of its parts; for pickle.
-    #[staticmethod]
-    fn _of(uuid: [u8; 16], path: &[u8], index: u64, selection: &str) -> Result<Self> {
-        let path = RelPath::new(path).map_err(|reason| famfs::Error::InvalidPath {
-            path: path.escape_ascii().to_string(),
-            reason,
-        })?;
-        let inner = famfs_data::Ref::new(Uuid::from_bytes(uuid), path, Slot(index));
-        Ok(Self {
-            inner: inner.select(parse_selection(selection)?),
-        })
-    }
-
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Parts)> {
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<(Py<PyAny>, Parts)> {
+        let py = slf.py();
         let inner = &slf.get().inner;
         let text = inner.to_string();
         let selection = match (text.find('?'), text.rfind('#')) {
-            (Some(from), Some(to)) => text[from + 1..to].to_owned(),
-            _ => String::new(),
+            (Some(from), Some(to)) => Some(text[from + 1..to].to_owned()),
+            _ => None,
         };
         let parts = (
-            inner.uuid().as_bytes().to_vec(),
-            inner.path().as_bytes().to_vec(),
+            PyBytes::new(py, inner.uuid().as_bytes()).unbind(),
+            PyBytes::new(py, inner.path().as_bytes()).unbind(),
             inner.index().0,
             selection,
         );
-        Ok((slf.get_type().getattr("_of")?, parts))
+        let restore = py.import("famfs._native")?.getattr("restore_ref")?;
+        Ok((restore.unbind(), parts))
     }
 
     /// The volume's identity.
@@ -107,12 +97,32 @@ impl Ref {
     }
 }
 
-type Parts = (Vec<u8>, Vec<u8>, u64, String);
+type Parts = (Py<PyBytes>, Py<PyBytes>, u64, Option<String>);
 
-fn parse_selection(text: &str) -> Result<Selection> {
-    if text.is_empty() {
+/// Makes a reference of its parts; for pickle.
+#[pyfunction]
+pub(crate) fn restore_ref(
+    uuid: &[u8],
+    path: &[u8],
+    index: u64,
+    selection: Option<&str>,
+) -> Result<Ref> {
+    let uuid = Uuid::from_slice(uuid)
+        .map_err(|_| famfs::Error::Usage("a reference whose uuid has not 16 bytes".into()))?;
+    let path = RelPath::new(path).map_err(|reason| famfs::Error::InvalidPath {
+        path: path.escape_ascii().to_string(),
+        reason,
+    })?;
+    let inner = famfs_data::Ref::new(uuid, path, Slot(index));
+    Ok(Ref {
+        inner: inner.select(parse_selection(selection)?),
+    })
+}
+
+fn parse_selection(text: Option<&str>) -> Result<Selection> {
+    let Some(text) = text else {
         return Ok(Selection::default());
-    }
+    };
     // The text form has the one parser.
     let whole: famfs_data::Ref = format!("famfs://{}/x?{text}#0", Uuid::nil()).parse()?;
     Ok(whole.selection().clone())
