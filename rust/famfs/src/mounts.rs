@@ -435,6 +435,19 @@ fn restore_mode(mount: &Mount) {
 /// [`Error::NotMounted`]; [`Error::Busy`], naming the processes that have the volume mapped, where
 /// its memory would be given back.
 pub fn umount(directory: &Path, discard: bool) -> Result<Mount> {
+    take_away(directory, discard, false)
+}
+
+/// Takes an embedded volume away, also where others have it mapped: they keep its memory until
+/// they end, and nobody else can get at it.
+///
+/// # Errors
+/// [`Error::NotMounted`]; [`Error::Usage`] for a volume that is not embedded.
+pub fn discard(directory: &Path) -> Result<Mount> {
+    take_away(directory, true, true)
+}
+
+fn take_away(directory: &Path, discard: bool, even_if_used: bool) -> Result<Mount> {
     let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     for table in tables().into_iter().rev() {
         // Lines whose volumes are gone too: their directories are to be as they were.
@@ -447,7 +460,10 @@ pub fn umount(directory: &Path, discard: bool) -> Result<Mount> {
         };
         let is_gone = !mount.source.exists();
         if discard {
-            check_discard(&mount)?;
+            match check_discard(&mount) {
+                Err(Error::Busy { .. }) if even_if_used => {}
+                checked => checked?,
+            }
         }
         remove(&table, &mount)?;
         opened(|volumes| {
