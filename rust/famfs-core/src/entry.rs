@@ -146,6 +146,12 @@ impl Entry {
     }
 }
 
+/// The type that an entry says it has.
+pub(crate) fn kind(bytes: &[u8; ENTRY_LEN]) -> u32 {
+    let raw: &RawEntry = zerocopy::transmute_ref!(bytes);
+    raw.kind.get()
+}
+
 fn owner(uid: U32, gid: U32, mode: U32) -> Owner {
     Owner {
         uid: uid.get(),

@@ -8,12 +8,12 @@ use alloc::{vec, vec::Vec};
 
 use uuid::Uuid;
 
-use crate::entry::{DeviceEntry, Entry};
+use crate::entry::{self, DeviceEntry, Entry};
 use crate::extent::Extent;
 use crate::finding::{FindingKind, Findings};
 use crate::header::{Counters, LogHeader};
 use crate::judge::{Before, DeviceRoom, Effect, Found, judge};
-use crate::media::{ENTRY_LEN, entry_offset};
+use crate::media::{ENTRY_LEN, TYPE_DELETE, entry_offset};
 use crate::namespace::{Namespace, NewFile};
 use crate::space::Space;
 use crate::superblock::Superblock;
@@ -219,8 +219,17 @@ impl Replay {
         let judged = Entry::decode(bytes, slot).and_then(|entry| Ok((judge(&entry, self)?, entry)));
         match judged {
             Ok((effect, entry)) => self.apply(slot, effect, &entry),
+            // A type that this version of the format lacks has no payload to be wrong.
+            Err(FindingKind::Path(_)) if self.is_unknown(bytes) => {
+                self.findings
+                    .add_at(slot, FindingKind::EntryType { found: TYPE_DELETE });
+            }
             Err(kind) => self.findings.add_at(slot, kind),
         }
+    }
+
+    fn is_unknown(&self, bytes: &[u8; ENTRY_LEN]) -> bool {
+        !self.superblock.replaces() && entry::kind(bytes) == TYPE_DELETE
     }
 
     fn apply(&mut self, slot: Slot, effect: Effect, entry: &Entry) {

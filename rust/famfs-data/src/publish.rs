@@ -246,12 +246,7 @@ fn usize_of(len: u64) -> usize {
 }
 
 /// Refuses early what the commit would refuse.
-fn check_name(
-    volume: &Volume,
-    name: &RelPath,
-    overwrite: bool,
-    asked: &Path,
-) -> Result<(), Error> {
+fn check_name(volume: &Volume, name: &RelPath, overwrite: bool, asked: &Path) -> Result<(), Error> {
     let path = asked.display().to_string();
     match volume.stat(name.as_bytes()) {
         Ok(found) if found.is_dir() && overwrite => return Err(Error::IsADirectory { path }),

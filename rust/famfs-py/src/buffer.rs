@@ -84,7 +84,12 @@ impl Buffer {
                 })?;
                 let lease = Lease::array(&file, array, format)?;
                 let start = index(array.data_at())?;
-                (start, index(array.nbytes())?, signed(array.item_size())?, lease)
+                (
+                    start,
+                    index(array.nbytes())?,
+                    signed(array.item_size())?,
+                    lease,
+                )
             }
             _ => (0, bytes.len(), 1, Lease::bytes(&file)?),
         };

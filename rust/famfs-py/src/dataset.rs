@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{ArrayRef, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
-use famfs_data::open::Content;
 use famfs_data::Dataset;
+use famfs_data::open::Content;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 use pyo3_arrow::ffi::{
@@ -41,11 +41,7 @@ pub(crate) fn open(py: Python<'_>, path: PathBuf, verify: bool) -> Result<File> 
 /// Opens what a reference names.
 #[pyfunction]
 #[pyo3(signature = (reference, *, verify=false))]
-pub(crate) fn open_ref(
-    py: Python<'_>,
-    reference: &Bound<'_, Ref>,
-    verify: bool,
-) -> Result<File> {
+pub(crate) fn open_ref(py: Python<'_>, reference: &Bound<'_, Ref>, verify: bool) -> Result<File> {
     let reference = reference.get();
     py.detach(|| File::of(Dataset::open_ref(&reference.inner)?, verify))
 }
