@@ -219,8 +219,7 @@ impl DataError {
 
     /// Whether a file's content is at fault, rather than its memory or volume.
     pub(crate) fn is_about_content(&self) -> bool {
-        matches!(self.face().python, "Corrupt" | "Unsupported")
-            && !matches!(self, Self::Volume(_))
+        matches!(self.face().python, "Corrupt" | "Unsupported") && !matches!(self, Self::Volume(_))
     }
 
     pub(crate) fn in_column(self, batch: usize, index: usize) -> Self {

@@ -33,7 +33,7 @@ const GATHERED: usize = 256 << 10;
 /// Where threads may share a piece between them: never within a page.
 const PAGE: u64 = 4096;
 
-static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+static ZEROS: [u8; 4096] = [0; 4096];
 
 /// How a dataset is published.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,7 +111,7 @@ impl Draft {
         for (mut at, span) in spans {
             let mut rest = match span {
                 Span::Bytes(bytes) => bytes,
-                Span::Zero(len) if len <= PAGE => ZEROS.split_at(usize_of(len)).0,
+                Span::Zero(len) if len <= ZEROS.len() as u64 => ZEROS.split_at(usize_of(len)).0,
                 Span::Zero(len) => {
                     self.reservation.zero(FileOff(at), ByteLen(len))?;
                     done = at + len;
@@ -246,12 +246,7 @@ fn usize_of(len: u64) -> usize {
 }
 
 /// Refuses early what the commit would refuse.
-fn check_name(
-    volume: &Volume,
-    name: &RelPath,
-    overwrite: bool,
-    asked: &Path,
-) -> Result<(), Error> {
+fn check_name(volume: &Volume, name: &RelPath, overwrite: bool, asked: &Path) -> Result<(), Error> {
     let path = asked.display().to_string();
     match volume.stat(name.as_bytes()) {
         Ok(found) if found.is_dir() && overwrite => return Err(Error::IsADirectory { path }),

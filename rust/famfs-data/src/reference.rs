@@ -242,7 +242,10 @@ mod tests {
             (&format!("famfs://{UUID}/x?rows=5#1"), "rows are"),
             (&format!("famfs://{UUID}/x?rows=5:4#1"), "rows are"),
             (&format!("famfs://{UUID}/x?cols=a#1"), "columns are"),
-            (&format!("famfs://{UUID}/x?rows=1:2&rows=1:2#1"), "may follow"),
+            (
+                &format!("famfs://{UUID}/x?rows=1:2&rows=1:2#1"),
+                "may follow",
+            ),
             (&format!("famfs://{UUID}/x?what#1"), "may follow"),
         ] {
             let error = text.parse::<Ref>().unwrap_err().to_string();

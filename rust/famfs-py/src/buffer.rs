@@ -52,7 +52,6 @@ impl Buffer {
             .take();
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "pyo3 hands it over")]
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
         view: *mut ffi::Py_buffer,
@@ -84,7 +83,12 @@ impl Buffer {
                 })?;
                 let lease = Lease::array(&file, array, format)?;
                 let start = index(array.data_at())?;
-                (start, index(array.nbytes())?, signed(array.item_size())?, lease)
+                (
+                    start,
+                    index(array.nbytes())?,
+                    signed(array.item_size())?,
+                    lease,
+                )
             }
             _ => (0, bytes.len(), 1, Lease::bytes(&file)?),
         };

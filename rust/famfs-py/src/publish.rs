@@ -45,10 +45,7 @@ struct Watcher {
 
 impl Watcher {
     fn new(call: Option<Py<PyAny>>) -> Self {
-        Self {
-            call,
-            failed: None,
-        }
+        Self { call, failed: None }
     }
 
     fn tell(&mut self, at: u64, total: u64) -> Result<(), DataError> {
@@ -83,7 +80,9 @@ impl Lent {
     fn of(object: &Bound<'_, PyAny>) -> Result<Self> {
         let buffer = PyBuffer::<u8>::get(object)?;
         if !buffer.is_c_contiguous() {
-            return Err(Failure::unsupported("the buffer's bytes are not contiguous"));
+            return Err(Failure::unsupported(
+                "the buffer's bytes are not contiguous",
+            ));
         }
         Ok(Self { buffer })
     }
@@ -220,7 +219,9 @@ fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<Re
         let schema = schema_of(&field)?;
         let arrays: Vec<_> = py
             .detach(|| reader.collect::<Result<_, _>>())
-            .map_err(|error| Failure::unsupported(format!("the table's producer failed: {error}")))?;
+            .map_err(|error| {
+                Failure::unsupported(format!("the table's producer failed: {error}"))
+            })?;
         let batches = arrays
             .iter()
             .map(|array| batch_of(&schema, array.as_ref()))

@@ -85,7 +85,12 @@ impl Ref {
     #[getter]
     fn columns(&self) -> Option<Vec<(u64, u64)>> {
         let columns = self.inner.selection().columns.as_ref()?;
-        Some(columns.iter().map(|range| (range.start, range.end)).collect())
+        Some(
+            columns
+                .iter()
+                .map(|range| (range.start, range.end))
+                .collect(),
+        )
     }
 
     fn __str__(&self) -> String {
