@@ -9,6 +9,33 @@ _Done: TypeAlias = tuple[Ref, str, int, int, int]
 _Entry: TypeAlias = tuple[str, Path, str, int, int | None, int, int, int, int, Ref | None]
 _Mounting: TypeAlias = tuple[Path, Path, str | None, bool, str | None, str | None]
 
+__all__ = [
+    "Batch",
+    "Buffer",
+    "File",
+    "Ref",
+    "__version__",
+    "df",
+    "embedded_mount",
+    "entry",
+    "find_mount",
+    "ls",
+    "mkdir",
+    "mkfs",
+    "mount",
+    "mounts_list",
+    "open",
+    "open_ref",
+    "publish_array",
+    "publish_bytes",
+    "publish_table",
+    "remove",
+    "restore_ref",
+    "run_cli",
+    "umount",
+    "versions",
+]
+
 __version__: str
 
 @final

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from famfs._native import Ref
 
-Path: TypeAlias = "str | os.PathLike[str]"
-Size: TypeAlias = "int | str"
+Path: TypeAlias = str | os.PathLike[str]
+Size: TypeAlias = int | str
 
 
 @dataclass(frozen=True, slots=True)

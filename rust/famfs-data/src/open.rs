@@ -41,7 +41,7 @@ impl Peek for View {
 #[non_exhaustive]
 pub enum Content {
     /// A table.
-    Table(ArrowFile),
+    Table(Box<ArrowFile>),
     /// An array.
     Array(Npy),
     /// Bytes, of whatever kind.
@@ -115,7 +115,8 @@ impl Dataset {
         let content = match kind {
             Kind::Table => {
                 let body = Bytes::from_owner(view.clone());
-                Content::Table(ArrowFile::open(Arc::new(view.clone()), body).map_err(in_file)?)
+                let table = ArrowFile::open(Arc::new(view.clone()), body).map_err(in_file)?;
+                Content::Table(Box::new(table))
             }
             Kind::Array => Content::Array(Npy::open(&view).map_err(in_file)?),
             _ => Content::Bytes,

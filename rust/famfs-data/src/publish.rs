@@ -33,7 +33,7 @@ const GATHERED: usize = 256 << 10;
 /// Where threads may share a piece between them: never within a page.
 const PAGE: u64 = 4096;
 
-static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+static ZEROS: [u8; 4096] = [0; 4096];
 
 /// How a dataset is published.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,7 +111,7 @@ impl Draft {
         for (mut at, span) in spans {
             let mut rest = match span {
                 Span::Bytes(bytes) => bytes,
-                Span::Zero(len) if len <= PAGE => ZEROS.split_at(usize_of(len)).0,
+                Span::Zero(len) if len <= ZEROS.len() as u64 => ZEROS.split_at(usize_of(len)).0,
                 Span::Zero(len) => {
                     self.reservation.zero(FileOff(at), ByteLen(len))?;
                     done = at + len;

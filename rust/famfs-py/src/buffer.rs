@@ -52,7 +52,6 @@ impl Buffer {
             .take();
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "pyo3 hands it over")]
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
         view: *mut ffi::Py_buffer,

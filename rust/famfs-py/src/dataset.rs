@@ -19,6 +19,9 @@ use pyo3_arrow::ffi::{
 use crate::errors::{Failure, Result};
 use crate::reference::Ref;
 
+/// Type, Fortran order, shape, offset of the data, and their length.
+type Layout = (String, bool, Vec<u64>, u64, u64);
+
 /// A published file, open.
 #[pyclass(frozen, module = "famfs._native")]
 pub(crate) struct File {
@@ -156,7 +159,7 @@ impl File {
     /// An array's type, order, shape, and where its data begin and how long they are; None for
     /// other kinds.
     #[getter]
-    fn array(&self) -> Result<Option<(String, bool, Vec<u64>, u64, u64)>> {
+    fn array(&self) -> Result<Option<Layout>> {
         Ok(match self.dataset()?.content() {
             Content::Array(array) => Some((
                 array.descr().to_owned(),
@@ -191,7 +194,7 @@ impl File {
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
         let dataset = self.dataset()?;
         let schema = dataset.table()?.schema().as_ref();
-        to_schema_pycapsule(py, schema).map_err(|error| python(error))
+        to_schema_pycapsule(py, schema).map_err(python)
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -213,7 +216,7 @@ impl File {
             Ok(Arc::new(StructArray::from(batch)))
         });
         let reader = Box::new(ArrayIterator::new(arrays, field));
-        to_stream_pycapsule(py, reader, requested_schema).map_err(|error| python(error))
+        to_stream_pycapsule(py, reader, requested_schema).map_err(python)
     }
 }
 
@@ -227,11 +230,11 @@ impl Batch {
     ) -> Result<Bound<'py, PyTuple>> {
         let field = struct_field(&self.batch.schema());
         let rows = StructArray::from(self.batch.clone());
-        to_array_pycapsules(py, field, &rows, requested_schema).map_err(|error| python(error))
+        to_array_pycapsules(py, field, &rows, requested_schema).map_err(python)
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
-        to_schema_pycapsule(py, self.batch.schema().as_ref()).map_err(|error| python(error))
+        to_schema_pycapsule(py, self.batch.schema().as_ref()).map_err(python)
     }
 
     fn __len__(&self) -> usize {

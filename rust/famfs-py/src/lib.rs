@@ -4,6 +4,10 @@
 //! `famfs.errors`, and memory is lent out read-only. It decides nothing, and holds the interpreter
 //! while no real work is done.
 #![deny(unsafe_code)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "what Python passes is made into values, which the functions own"
+)]
 
 mod buffer;
 mod dataset;
