@@ -133,6 +133,7 @@ pub(crate) enum Omf {
 
 /// Options of `mount`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "options are on or off")]
 pub(crate) struct Mount {
     /// Device or backing file, and the directory that stands for it; with --embedded the
     /// directory alone
@@ -244,6 +245,7 @@ pub(crate) struct Creat {
 
 /// Options of `cp`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "options are on or off")]
 pub(crate) struct Cp {
     /// Files to copy
     #[arg(value_name = "SRC", required = true)]

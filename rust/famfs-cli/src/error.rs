@@ -13,6 +13,14 @@ pub(crate) enum Error {
     /// A command line that clap takes and that means nothing.
     #[error("{0}; `famfs help` tells more")]
     Usage(String),
+    /// The name is taken.
+    #[error("{path}: exists already; {next}")]
+    Exists {
+        /// The path.
+        path: String,
+        /// What to do.
+        next: &'static str,
+    },
     /// A source is not what it was when the copy began.
     #[error(
         "{}: had {before} bytes when the copy began and has {after} now; nothing was published, \

@@ -3,7 +3,7 @@
 //! Owns that a reader who goes away ends a command quietly, and how paths that are no text are
 //! shown.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, StdoutLock, Write};
 
 use anyhow::Result;
@@ -100,10 +100,18 @@ impl JsonPath {
             },
             Err(_) => Self {
                 path: path.escape_ascii().to_string(),
-                path_hex: Some(path.iter().map(|byte| format!("{byte:02x}")).collect()),
+                path_hex: Some(hex(path)),
             },
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string can't fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// A path of a volume for people: bytes that a terminal should not see are escaped.

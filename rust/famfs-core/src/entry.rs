@@ -1,7 +1,7 @@
 //! Log entries: their bytes as checked types, and back.
 //!
 //! Owns what can be said of one entry alone: checksum, sequence number, type, path and counts.
-//! What depends on the entries before it is judged in [`crate::judge`].
+//! What depends on the entries before it is judged in `judge`.
 
 use uuid::Uuid;
 use zerocopy::{
@@ -144,6 +144,12 @@ impl Entry {
         raw.crc = U64::new(crc(&raw.as_bytes()[..CHECKED]));
         zerocopy::transmute!(raw)
     }
+}
+
+/// The type that an entry says it has.
+pub(crate) fn kind(bytes: &[u8; ENTRY_LEN]) -> u32 {
+    let raw: &RawEntry = zerocopy::transmute_ref!(bytes);
+    raw.kind.get()
 }
 
 fn owner(uid: U32, gid: U32, mode: U32) -> Owner {

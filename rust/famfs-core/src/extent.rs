@@ -1,7 +1,7 @@
 //! Where a file's bytes lie: extents, simple and interleaved maps, and their resolution.
 //!
 //! Owns the address arithmetic of the format. Whether an extent may be used (inside the device,
-//! not taken) is judged in [`crate::judge`].
+//! not taken) is judged in `judge`.
 
 use core::ops::Deref;
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the tree, the files' maps and the versions that were replaced. Grows by one node an entry
 //! and forgets none: a reference to a replaced or removed file still finds its node by its slot.
-//! What may be made is judged elsewhere ([`crate::judge`]).
+//! What may be made is judged elsewhere (`judge`).
 
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
@@ -14,7 +14,7 @@ use crate::entry::Owner;
 use crate::extent::{Extent, Extents, Map};
 use crate::judge::{Found, FoundKind};
 use crate::path::{name, parent};
-use crate::units::{ByteLen, Slot};
+use crate::units::{ByteLen, DeviceIndex, Slot};
 
 /// A node of the tree: a directory, or one version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -296,9 +296,15 @@ impl Namespace {
         if siblings.youngest == Some(id) {
             siblings.youngest = older;
         }
-        NodeRef { names: self, id }
-            .map()
-            .map_or(ByteLen(0), |map| map.allocated())
+        // Space elsewhere is not this device's.
+        let map = NodeRef { names: self, id }.map();
+        let extents = map.iter().flat_map(|map| map.extents().iter());
+        ByteLen(
+            extents
+                .filter(|e| e.device == DeviceIndex::PRIMARY)
+                .map(|e| e.len.0)
+                .sum(),
+        )
     }
 }
 

@@ -8,12 +8,12 @@ use alloc::{vec, vec::Vec};
 
 use uuid::Uuid;
 
-use crate::entry::{DeviceEntry, Entry};
+use crate::entry::{self, DeviceEntry, Entry};
 use crate::extent::Extent;
 use crate::finding::{FindingKind, Findings};
 use crate::header::{Counters, LogHeader};
 use crate::judge::{Before, DeviceRoom, Effect, Found, judge};
-use crate::media::{ENTRY_LEN, entry_offset};
+use crate::media::{ENTRY_LEN, TYPE_DELETE, entry_offset};
 use crate::namespace::{Namespace, NewFile};
 use crate::space::Space;
 use crate::superblock::Superblock;
@@ -21,6 +21,9 @@ use crate::units::{ByteLen, DevOff, DeviceIndex, MAX_DEVICE, Slot};
 
 /// Entries that are read at once: a few pages of cache, not the whole log.
 const READ_ENTRIES: u64 = 512;
+
+/// Entries that room is made for ahead of judging them.
+const MOST_HINTED: u64 = 1 << 16;
 
 /// Why a volume with a valid superblock can't be replayed on this device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,8 +148,8 @@ impl Replay {
                 actual: device.0,
             });
         }
-        // Only a hint, bounded by the bytes that the log really has.
-        let entries = usize::try_from(header.used(header.counters())).unwrap_or(0);
+        // Only a hint: what a hostile header counts must not be taken from memory at once.
+        let entries = usize::try_from(header.used(header.counters()).min(MOST_HINTED)).unwrap_or(0);
         Ok(Self {
             superblock: superblock.clone(),
             capacity: header.capacity(),
@@ -216,8 +219,17 @@ impl Replay {
         let judged = Entry::decode(bytes, slot).and_then(|entry| Ok((judge(&entry, self)?, entry)));
         match judged {
             Ok((effect, entry)) => self.apply(slot, effect, &entry),
+            // A type that this version of the format lacks has no payload to be wrong.
+            Err(FindingKind::Path(_)) if self.is_unknown(bytes) => {
+                self.findings
+                    .add_at(slot, FindingKind::EntryType { found: TYPE_DELETE });
+            }
             Err(kind) => self.findings.add_at(slot, kind),
         }
+    }
+
+    fn is_unknown(&self, bytes: &[u8; ENTRY_LEN]) -> bool {
+        !self.superblock.replaces() && entry::kind(bytes) == TYPE_DELETE
     }
 
     fn apply(&mut self, slot: Slot, effect: Effect, entry: &Entry) {

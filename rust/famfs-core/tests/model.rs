@@ -388,6 +388,20 @@ fn the_references_format_has_no_replace_and_no_delete() {
 }
 
 #[test]
+fn a_deletion_in_the_references_format_is_an_unknown_type_whatever_it_holds() {
+    let mut replay = replay(2, 64 * MIB);
+    let mut entry = [0; ENTRY_LEN];
+    entry[8] = 2;
+    let sum = u64::from(crc32fast::hash(&entry[..536]));
+    entry[536..].copy_from_slice(&sum.to_le_bytes());
+    replay.judge_entries(&entry);
+    assert_eq!(
+        replay.findings()[0].kind,
+        FindingKind::EntryType { found: 2 }
+    );
+}
+
+#[test]
 fn a_volume_with_findings_takes_nothing_more() {
     let mut replay = replay(3, 64 * MIB);
     replay.judge_entries(&[0; ENTRY_LEN]);

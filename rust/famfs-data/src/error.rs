@@ -1,6 +1,7 @@
 //! What can go wrong with a dataset, in one type.
 
 use arrow::error::ArrowError;
+use famfs::{Face, mem};
 use std::error::Error;
 
 /// Why bytes could not be put where they belong.
@@ -122,6 +123,29 @@ pub enum DataError {
     /// The arrow library refused.
     #[error("arrow refused: {0}")]
     Arrow(#[from] ArrowError),
+    /// A file is at fault.
+    #[error("{path}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<DataError>,
+    },
+    /// Text that is no reference.
+    #[error("{text}: not a reference to a dataset: {why}")]
+    Reference {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Who was told of the progress stopped it.
+    #[error("stopped while it was written; nothing was published")]
+    Stopped,
+    /// The volume is at fault.
+    #[error(transparent)]
+    Volume(#[from] famfs::Error),
     /// Bytes could not be written.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -143,6 +167,59 @@ impl DataError {
             what: what.into(),
             hint,
         }
+    }
+
+    /// How it looks elsewhere: errno, exit code, Python class.
+    #[must_use]
+    pub fn face(&self) -> Face {
+        let face = |errno, python| Face {
+            errno,
+            exit: 1,
+            python,
+        };
+        match self {
+            Self::Corrupt { .. } | Self::Arrow(_) => face(libc::EUCLEAN, "Corrupt"),
+            Self::Unsupported { .. }
+            | Self::SchemaMismatch { .. }
+            | Self::DictionaryTooLarge { .. }
+            | Self::TooLarge { .. } => face(libc::EOPNOTSUPP, "Unsupported"),
+            Self::Column { source, .. } | Self::File { source, .. } => source.face(),
+            Self::OutOfRange { .. } | Self::Stopped => face(libc::EINVAL, "FamfsError"),
+            Self::Reference { .. } => face(libc::EINVAL, "InvalidPath"),
+            Self::Volume(error) => error.face(),
+            Self::Place(PlaceError { source, .. }) => match source.downcast_ref() {
+                Some(error) => famfs::Error::face(error),
+                None => face(libc::EIO, "FamfsError"),
+            },
+            Self::Peek(PeekError { source, .. }) => {
+                if source.is::<mem::Fault>() {
+                    face(libc::EIO, "MemoryFault")
+                } else {
+                    face(libc::EUCLEAN, "Corrupt")
+                }
+            }
+        }
+    }
+
+    /// The message with those of all causes, each once.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut message = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        message
+    }
+
+    /// Whether a file's content is at fault, rather than its memory or volume.
+    pub(crate) fn is_about_content(&self) -> bool {
+        matches!(self.face().python, "Corrupt" | "Unsupported") && !matches!(self, Self::Volume(_))
     }
 
     pub(crate) fn in_column(self, batch: usize, index: usize) -> Self {

@@ -96,16 +96,25 @@ impl NpyPlan {
         self.nbytes + self.header.len() as u64
     }
 
+    /// Refuses data of another size than was planned.
+    ///
+    /// # Errors
+    /// If `found` is not the planned size.
+    pub fn check(&self, found: u64) -> Result<(), DataError> {
+        if found != self.nbytes {
+            let expected = self.nbytes;
+            let detail = format!("{found} bytes of data, expected {expected}");
+            return Err(DataError::corrupt("array", detail));
+        }
+        Ok(())
+    }
+
     /// Writes the file, whose data are `data` in the planned order.
     ///
     /// # Errors
     /// If `data` is not of the planned size, and what the place says.
     pub fn write(&self, data: &[u8], place: &mut dyn Place) -> Result<(), DataError> {
-        if data.len() as u64 != self.nbytes {
-            let (found, expected) = (data.len(), self.nbytes);
-            let detail = format!("{found} bytes of data, expected {expected}");
-            return Err(DataError::corrupt("array", detail));
-        }
+        self.check(data.len() as u64)?;
         place.put(0, &self.header)?;
         place.put(self.header.len() as u64, data)?;
         Ok(())

@@ -8,6 +8,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use famfs_core::check::Fatal;
+use famfs_core::superblock::SuperblockError;
 use famfs_core::units::ALLOC_UNIT;
 use famfs_mem::{Access, Populate, Region, RegionOff, Source};
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::mkfs::{MkfsOptions, mkfs};
-use crate::mount_table::user_dir;
+use crate::mount_table::{user_dir, writable_table};
 use crate::mounts::{self, Mount, Mounted};
 use crate::table::path_of;
 
@@ -77,6 +79,8 @@ pub fn mount(directory: &Path, size: Option<u64>) -> Result<Made> {
 }
 
 fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Result<Made> {
+    // One at a time: two who want the same volume get the same, and nobody undoes what another did.
+    let _lock = writable_table()?.hold("embedded.lock")?;
     let there = mounts::list()?
         .into_iter()
         .rev()
@@ -101,6 +105,11 @@ fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Resu
     for place in places(&name) {
         // Left by an umount without --discard: the volume is as it was.
         if place.file.exists() && place.check_owner().is_ok() {
+            if place.is_half_made() {
+                // Whoever made it was killed on the way.
+                place.give_back();
+                continue;
+            }
             return finish(&place, directory, made_directory, false);
         }
     }
@@ -235,6 +244,19 @@ impl Place {
         self.file.parent().unwrap_or(Path::new("/"))
     }
 
+    /// Whether there is a file and no volume in it.
+    fn is_half_made(&self) -> bool {
+        matches!(
+            crate::inspect::inspect(&self.file),
+            Ok(check) if matches!(
+                check.fatal,
+                Some(Fatal::Superblock(
+                    SuperblockError::Magic { .. } | SuperblockError::Truncated { .. }
+                ))
+            )
+        )
+    }
+
     /// Refuses a directory that another user has put there: the volume would be theirs to change.
     fn check_owner(&self) -> Result<()> {
         let dir = self.dir();
@@ -287,7 +309,12 @@ impl Place {
     }
 
     /// Removes what [`Self::make`] made, as far as it came.
+    ///
+    /// Only in a directory of this user's own: what a link leads to is not ours.
     fn give_back(&self) {
+        if self.check_owner().is_err() {
+            return;
+        }
         let dir = self.dir();
         // Each of these may not be there: that is what is wanted.
         if let Ok(source) = Source::open(&self.file, Access::ReadOnly) {

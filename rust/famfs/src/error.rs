@@ -35,13 +35,13 @@ pub enum Error {
         path: String,
     },
     /// A part of the path is a file.
-    #[error("{path}: not a directory")]
+    #[error("{path}: its parent is a file; choose another name, or make a directory")]
     NotADirectory {
         /// The path.
         path: String,
     },
     /// A file was expected.
-    #[error("{path}: is a directory, a file was expected")]
+    #[error("{path}: is a directory, a file was expected; `famfs ls` shows what is in it")]
     IsADirectory {
         /// The path.
         path: String,
@@ -171,7 +171,7 @@ pub enum Error {
     },
     /// Another volume is there now.
     #[error(
-        "{}: another volume was made here ({why}); mount it again, and publish what is missing",
+        "{}: another volume was made here ({why}); umount and mount it again, and publish what is missing",
         path.display()
     )]
     VolumeChanged {
@@ -207,13 +207,19 @@ pub enum Error {
     )]
     Forked,
     /// A reservation is gone.
-    #[error("reservation {token} is not there: it was committed, given up, or its owner ended")]
+    #[error(
+        "reservation {token} is not there: it was committed, given up, or its owner ended; publish \
+             again"
+    )]
     NoReservation {
         /// Its token.
         token: Uuid,
     },
     /// A replay would not apply what was to be appended: a defect, caught before it was written.
-    #[error("refused to append an entry that no host would apply: {kind}")]
+    #[error(
+        "refused to append an entry that no host would apply: {kind}; nothing was published, try \
+             again, and report it"
+    )]
     Refused {
         /// What a replay would find.
         kind: FindingKind,
@@ -313,9 +319,6 @@ impl Error {
                 path,
                 what,
                 next: "ask its owner for access, or run this as root",
-            },
-            io::ErrorKind::NotFound => Self::NotFound {
-                path: path.display().to_string(),
             },
             io::ErrorKind::StorageFull => Self::HostFull { path, len: 0 },
             _ => Self::Io { path, what, source },

@@ -146,7 +146,8 @@ impl Volume {
                 .map_err(self.fault())?;
             lock(&self.inner.acquired).insert(file.slot);
         }
-        view::committed(&self.inner.region, &pieces, file.size)
+        let size = pieces.iter().map(|piece| piece.1).sum();
+        view::committed(&self.inner.region, &pieces, ByteLen(size))
             .map_err(Error::map(self.inner.source.path()))
     }
 
@@ -155,10 +156,18 @@ impl Volume {
     /// # Errors
     /// As [`Self::view`].
     pub fn runs(&self, file: &Stat) -> Result<Vec<(DevOff, u64)>> {
-        let map = file.map.ok_or_else(|| Error::IsADirectory {
+        // Looked up by its slot, and not taken from what the caller holds: only what the log names
+        // is never written again.
+        let known = self.stat_slot(file.slot)?;
+        if known.path != file.path {
+            return Err(Error::NotFound {
+                path: file.display(),
+            });
+        }
+        let map = known.map.ok_or_else(|| Error::IsADirectory {
             path: file.display(),
         })?;
-        map.runs(FileOff(0), file.size)
+        map.runs(FileOff(0), known.size)
             .map(|run| {
                 if run.device == DeviceIndex::PRIMARY {
                     return Ok((run.offset, run.len.0));

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use famfs_core::entry::Owner;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -50,6 +51,26 @@ pub fn establish() -> Result<Uuid> {
         let _ = write_new(Path::new(SHARED_FILE), &format!("{identity}\0"), 0o444);
     }
     Ok(identity)
+}
+
+/// Who owns what this process makes: its effective user and group, and `mode`, or what is left of
+/// 0666 after the umask.
+#[must_use]
+pub fn owner(mode: Option<u32>) -> Owner {
+    Owner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mode: mode.map_or_else(|| 0o666 & !umask(), |mode| mode & 0o7777),
+    }
+}
+
+/// The process's umask, read without changing it: other threads make files meanwhile.
+#[must_use]
+pub fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|value| u32::from_str_radix(value.trim(), 8).ok())
+        .unwrap_or(0o022)
 }
 
 fn find(shared: &Path, machine_ids: &[&Path], state: Option<&Path>) -> Result<Uuid> {

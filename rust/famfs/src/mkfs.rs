@@ -77,9 +77,15 @@ pub fn mkfs(path: &Path, options: &MkfsOptions) -> Result<Superblock> {
     }
     // Readers and writers of this host wait, or are told that the volume changed.
     source.file().lock().map_err(Error::io(path, "lock"))?;
-    if !is_new && !options.force {
+    // Also where the file was made by this call: another may have been faster to lock it.
+    if !options.force {
         refuse_volume(&source)?;
     }
+    let is_new = is_new && {
+        let mut bytes = [0; SUPERBLOCK_LEN];
+        source.read_at(0, &mut bytes).map_err(Error::source)?;
+        bytes == [0; SUPERBLOCK_LEN]
+    };
     let name = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let superblock = Superblock::new(&NewSuperblock {
         uuid: Uuid::new_v4(),
@@ -174,6 +180,14 @@ fn refuse_volume(source: &Source) -> Result<()> {
             uuid: superblock.uuid(),
         }),
         // A volume of another version, or a damaged one, is not ours to lose either.
+        Err(E::Magic { .. } | E::Truncated { .. })
+            if source.kind() == Kind::File && bytes != [0; SUPERBLOCK_LEN] =>
+        {
+            Err(Error::Usage(format!(
+                "{}: holds data that is no volume; --force makes one over it",
+                path.display()
+            )))
+        }
         Err(E::Magic { .. } | E::Truncated { .. }) => Ok(()),
         Err(_) => {
             let uuid = Uuid::from_slice(&bytes[48..64]).unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,47 @@ impl Table {
 
     /// The mounts whose volumes are there.
     pub(crate) fn read(&self) -> Result<Vec<Mount>> {
+        let mut mounts = self.read_all()?;
+        mounts.retain(|mount| mount.source.exists());
+        Ok(mounts)
+    }
+
+    /// Holds a lock of this table's user until it is dropped: for what must not be done twice at
+    /// the same time.
+    pub(crate) fn hold(&self, name: &str) -> Result<File> {
+        let io = |what| Error::io(&self.dir, what);
+        match fs::DirBuilder::new()
+            .recursive(true)
+            .mode(self.mode())
+            .create(&self.dir)
+        {
+            Ok(()) => {}
+            Err(error) => return Err(io("make the directory for the table of mounts")(error)),
+        }
+        let metadata = fs::symlink_metadata(&self.dir).map_err(io("examine"))?;
+        self.check_owner(&metadata)?;
+        if metadata.mode() & 0o777 != self.mode() {
+            // A umask is for files of the user's own; who may look at mounts is said here.
+            let mode = fs::Permissions::from_mode(self.mode());
+            fs::set_permissions(&self.dir, mode).map_err(io("set the mode of"))?;
+        }
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.dir.join(name))
+            .map_err(io("lock the table of mounts in"))?;
+        lock.lock().map_err(io("lock the table of mounts in"))?;
+        Ok(lock)
+    }
+
+    fn mode(&self) -> u32 {
+        if self.owner == 0 { 0o755 } else { 0o700 }
+    }
+
+    /// All mounts of this boot, also those whose volumes are gone.
+    pub(crate) fn read_all(&self) -> Result<Vec<Mount>> {
         let path = self.path();
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -93,7 +134,7 @@ impl Table {
             Err(error) => return Err(Error::io(&path, "read the table of mounts")(error)),
         };
         for place in [&self.dir, &path] {
-            self.check_owner(&fs::metadata(place).map_err(Error::io(place, "examine"))?)?;
+            self.check_owner(&fs::symlink_metadata(place).map_err(Error::io(place, "examine"))?)?;
         }
         let content: Content =
             serde_json::from_slice(&text).map_err(|error| Error::BadContent {
@@ -103,35 +144,14 @@ impl Table {
         if content.boot != boot() {
             return Ok(Vec::new());
         }
-        Ok(content
-            .mounts
-            .into_iter()
-            .filter(|mount| mount.source.exists())
-            .collect())
+        Ok(content.mounts)
     }
 
-    /// Changes the table. Mounts whose volumes are gone are left out on the way.
+    /// Changes the table.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Vec<Mount>) -> Result<()>) -> Result<()> {
         let io = |what| Error::io(&self.dir, what);
-        let mode = if self.owner == 0 { 0o755 } else { 0o700 };
-        match fs::DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(&self.dir)
-        {
-            Ok(()) => {}
-            Err(error) => return Err(io("make the directory for the table of mounts")(error)),
-        }
-        self.check_owner(&fs::metadata(&self.dir).map_err(io("examine"))?)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.dir.join("mounts.lock"))
-            .map_err(io("lock the table of mounts in"))?;
-        lock.lock().map_err(io("lock the table of mounts in"))?;
-        let mut mounts = self.read()?;
+        let _lock = self.hold("mounts.lock")?;
+        let mut mounts = self.read_all()?;
         change(&mut mounts)?;
         let content = Content {
             boot: boot(),
@@ -148,7 +168,10 @@ impl Table {
             .truncate(true)
             .mode(0o644)
             .open(&draft)
-            .and_then(|mut file: File| file.write_all(&text));
+            .and_then(|mut file: File| {
+                file.set_permissions(fs::Permissions::from_mode(0o644))?;
+                file.write_all(&text)
+            });
         written
             .and_then(|()| fs::rename(&draft, self.path()))
             .map_err(io("write the table in"))

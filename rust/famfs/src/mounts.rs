@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use famfs_core::path::{PathError, RelPath};
+use famfs_mem::Region;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -70,7 +71,12 @@ pub struct Mounted {
 pub fn list() -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     for table in tables() {
-        mounts.extend(table.read()?);
+        match table.read() {
+            Ok(read) => mounts.extend(read),
+            // Whoever put it there: a table that can't be believed or read has no mounts.
+            Err(Error::Permission { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     mounts.extend(from_environment(
         std::env::var_os("FAMFS_MOUNTS").as_deref(),
@@ -134,8 +140,14 @@ pub fn resolve(path: &Path) -> Result<Resolved> {
         let mut joined = std::env::current_dir()
             .map_err(Error::io(path, "find the directory that it starts from"))?
             .into_os_string();
-        joined.push("/");
-        joined.push(path);
+        let mut inside = bytes;
+        while let Some(rest) = inside.strip_prefix(b"./") {
+            inside = rest;
+        }
+        if inside != b"." && !inside.is_empty() {
+            joined.push("/");
+            joined.push(OsStr::from_bytes(inside));
+        }
         PathBuf::from(joined)
     };
     resolve_in(&list()?, absolute.as_os_str().as_bytes(), path)
@@ -157,8 +169,18 @@ fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolve
             break;
         }
         let prefix = Path::new(OsStr::from_bytes(&absolute[..end]));
-        let real = fs::canonicalize(prefix).unwrap_or_else(|_| prefix.to_owned());
-        if let Some(mount) = mounts.iter().rev().find(|mount| mount.mountpoint == real) {
+        let real = match found {
+            None => fs::canonicalize(prefix).unwrap_or_else(|_| prefix.to_owned()),
+            // Below a mount point nothing is made real: a mount in it is found by its plain name.
+            Some((at, mount)) => mount
+                .mountpoint
+                .join(OsStr::from_bytes(&absolute[at + 1..end])),
+        };
+        if let Some(mount) = mounts
+            .iter()
+            .rev()
+            .find(|mount| mount.mountpoint.as_os_str() == real.as_os_str())
+        {
             found = Some((end, mount));
         }
     }
@@ -289,7 +311,10 @@ impl Mount {
 fn is_at(volume: &Volume, path: &Path) -> bool {
     let identity = volume.identity();
     fs::metadata(path).is_ok_and(|found| {
-        (found.dev(), found.ino()) == (identity.dev, identity.ino) || identity.rdev == found.rdev()
+        if identity.rdev != 0 {
+            return found.rdev() == identity.rdev;
+        }
+        (found.dev(), found.ino()) == (identity.dev, identity.ino)
     })
 }
 
@@ -380,6 +405,7 @@ pub(crate) fn add(mut mount: Mount) -> Result<Mounted> {
         ));
     }
     let entered = writable_table()?.update(|mounts| {
+        mounts.retain(|other| other.source.exists() || other.mountpoint != real);
         if mounts.iter().any(|other| other.mountpoint == real) {
             return Err(Error::Busy {
                 path: real.clone(),
@@ -409,22 +435,56 @@ fn restore_mode(mount: &Mount) {
 /// [`Error::NotMounted`]; [`Error::Busy`], naming the processes that have the volume mapped, where
 /// its memory would be given back.
 pub fn umount(directory: &Path, discard: bool) -> Result<Mount> {
+    take_away(directory, discard, false)
+}
+
+/// Takes an embedded volume away, also where others have it mapped: they keep its memory until
+/// they end, and nobody else can get at it.
+///
+/// # Errors
+/// [`Error::NotMounted`]; [`Error::Usage`] for a volume that is not embedded.
+pub fn discard(directory: &Path) -> Result<Mount> {
+    take_away(directory, true, true)
+}
+
+fn take_away(directory: &Path, discard: bool, even_if_used: bool) -> Result<Mount> {
     let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
     for table in tables().into_iter().rev() {
-        let Some(mount) = table
-            .read()?
-            .into_iter()
-            .rev()
-            .find(|m| m.mountpoint == real)
-        else {
+        // Lines whose volumes are gone too: their directories are to be as they were.
+        let lines = match table.read_all() {
+            Err(Error::Permission { .. }) => continue,
+            lines => lines?,
+        };
+        let Some(mount) = lines.into_iter().rev().find(|m| m.mountpoint == real) else {
             continue;
         };
+        let is_gone = !mount.source.exists();
         if discard {
-            check_discard(&mount)?;
+            match check_discard(&mount) {
+                Err(Error::Busy { .. }) if even_if_used => {}
+                checked => checked?,
+            }
         }
         remove(&table, &mount)?;
-        opened(|volumes| volumes.retain(|(source, _), _| *source != mount.source));
+        opened(|volumes| {
+            volumes.retain(|(source, _), volume| {
+                if *source == mount.source {
+                    // Views keep the memory; nothing else does any more.
+                    Region::forget(&volume.identity());
+                }
+                *source != mount.source
+            });
+        });
         restore_mode(&mount);
+        if is_gone {
+            return Err(Error::NotMounted {
+                path: format!(
+                    "{} (its volume {} is gone; the mount was taken away)",
+                    directory.display(),
+                    mount.source.display()
+                ),
+            });
+        }
         if discard && let Some(memory) = mount.embedded {
             embedded::discard(&mount, memory)?;
         }
@@ -467,9 +527,12 @@ fn check_discard(mount: &Mount) -> Result<()> {
 
 fn remove(table: &Table, gone: &Mount) -> Result<()> {
     table.update(|mounts| {
-        if let Some(at) = mounts.iter().rposition(|mount| mount == gone) {
-            mounts.remove(at);
-        }
+        let Some(at) = mounts.iter().rposition(|mount| mount == gone) else {
+            // Another process was first.
+            let path = gone.mountpoint.display().to_string();
+            return Err(Error::NotMounted { path });
+        };
+        mounts.remove(at);
         Ok(())
     })
 }
@@ -517,6 +580,7 @@ mod tests {
             ("link/inner/a", 1, "a"),
             ("other/../mnt//a", 9, ""),
             (".//./link/a", 0, "a"),
+            ("mnt/./a", 9, ""),
             ("mnt/../other/a", 9, ""),
             ("mnt/a/../b", 9, ""),
             ("mnt/inner/../../../etc/passwd", 9, ""),

@@ -5,11 +5,12 @@
 //! lock on it; what nobody holds is free again. Read and written only under the host lock.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use famfs_core::extent::{Extent, Extents, Map};
 use famfs_core::media::MAX_EXTENTS;
@@ -75,6 +76,13 @@ struct Own {
     handles: u32,
 }
 
+fn not_a_table(path: &Path) -> Error {
+    Error::BadContent {
+        path: path.display().to_string(),
+        reason: "is not a table of reservations; move it away, and publish again".into(),
+    }
+}
+
 fn range(index: u64) -> RecordRange {
     // Index 0 is the first record after the head.
     RecordRange {
@@ -87,8 +95,10 @@ fn range(index: u64) -> RecordRange {
 pub(crate) fn path_of(source: &Source, uuid: Uuid) -> PathBuf {
     if source.kind() == Kind::File {
         let real = fs::canonicalize(source.path()).unwrap_or_else(|_| source.path().to_owned());
-        let name = real.file_name().unwrap_or_default().to_string_lossy();
-        real.with_file_name(format!(".{name}.famfs-reservations"))
+        let mut name = OsString::from(".");
+        name.push(real.file_name().unwrap_or_default());
+        name.push(".famfs-reservations");
+        real.with_file_name(name)
     } else {
         PathBuf::from(format!("/run/famfs/{uuid}/reservations"))
     }
@@ -101,22 +111,47 @@ impl Table {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(Error::io(&path, "make the directory of"))?;
         }
-        // Whoever may write the volume may reserve in it.
-        let mode = source
+        let volume = source
             .file()
             .metadata()
-            .map_err(Error::io(source.path(), "examine"))?
-            .permissions()
-            .mode();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(mode & 0o666)
-            .open(&path)
-            .map_err(Error::io(&path, "open the reservations in"))?;
-        let closed = close_in_child(file.as_raw_fd()).ok();
+            .map_err(Error::io(source.path(), "examine"))?;
+        let open = |create: bool| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(create)
+                .mode(0o600)
+                // A link could lead to somebody's file, which would be taken for a table.
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&path)
+        };
+        let file = match open(false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match open(true) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(false),
+                made => made.inspect(|file| {
+                    // Whoever may write the volume may reserve in it, as far as we may say so.
+                    let shared = Permissions::from_mode(volume.mode() & 0o666);
+                    let _ = rustix::fs::fchown(
+                        file,
+                        None,
+                        Some(rustix::fs::Gid::from_raw(volume.gid())),
+                    );
+                    let _ = file.set_permissions(shared);
+                }),
+            },
+            opened => opened,
+        }
+        .map_err(Error::io(&path, "open the reservations in"))?;
+        let metadata = file.metadata().map_err(Error::io(&path, "examine"))?;
+        if !metadata.is_file() || metadata.nlink() != 1 {
+            return Err(not_a_table(&path));
+        }
+        let closed = Some(
+            close_in_child(file.as_raw_fd()).map_err(|full| Error::Unsupported {
+                what: path.display().to_string(),
+                why: format!("{full}: too many volumes are open for writing in this process"),
+            })?,
+        );
         Ok(Self {
             path,
             uuid,
@@ -143,6 +178,9 @@ impl Table {
         let head: &RawHead = zerocopy::transmute_ref!(&bytes);
         if read.is_ok() && head.magic.get() == MAGIC && head.uuid == *self.uuid.as_bytes() {
             return Ok(());
+        }
+        if read.is_ok() && head.magic.get() != MAGIC {
+            return Err(not_a_table(&self.path));
         }
         let head = RawHead {
             magic: U64::new(MAGIC),
@@ -218,10 +256,23 @@ impl Table {
     /// Enters a promise, held by this process.
     pub(crate) fn add(&mut self, promise: &Promise) -> Result<()> {
         let records = self.records()?;
-        let index = records
+        // A record whose range somebody holds is not free, even where nothing stands in it: that
+        // may be a publisher of the volume that was here before.
+        let free = records
             .iter()
-            .find(|(_, promise)| promise.is_none())
-            .map_or(records.len() as u64, |(index, _)| *index);
+            .filter(|(_, promise)| promise.is_none())
+            .map(|(index, _)| *index);
+        let mut index = None;
+        for candidate in free.chain(records.len() as u64..) {
+            let held = range(candidate).is_held_elsewhere(&self.file);
+            if !held.map_err(self.io("ask for locks in"))? {
+                index = Some(candidate);
+                break;
+            }
+        }
+        let index = index.ok_or(Error::NoReservation {
+            token: promise.token,
+        })?;
         // Held before it is there: nobody ever sees it without a holder.
         range(index)
             .hold(&self.file)
@@ -255,12 +306,22 @@ impl Table {
 
     /// Checks that a promise of this process is still there, to be committed.
     pub(crate) fn confirm(&self, token: Uuid) -> Result<()> {
-        let own = self.own.get(&token).ok_or(Error::NoReservation { token })?;
-        if self.has(own.index, token)? {
-            Ok(())
-        } else {
-            Err(Error::NoReservation { token })
+        let own = *self.own.get(&token).ok_or(Error::NoReservation { token })?;
+        if !self.has(own.index, token)? {
+            return Err(Error::NoReservation { token });
         }
+        // Who takes part may still be writing: what is committed is never written again.
+        let others = range(own.index).is_held_elsewhere(&self.file);
+        if own.handles > 1 || others.map_err(self.io("ask for locks in"))? {
+            return Err(Error::Busy {
+                path: self.path.clone(),
+                holders: format!(
+                    "others still take part in reservation {token}; commit it when they have \
+                     let go of it"
+                ),
+            });
+        }
+        Ok(())
     }
 
     /// Whether a record still is the one of `token`: it was committed otherwise, by another holder.

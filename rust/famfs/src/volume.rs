@@ -13,14 +13,14 @@ use famfs_core::check::Fatal;
 use famfs_core::entry::Entry;
 use famfs_core::finding::{Finding, FindingKind};
 use famfs_core::header::LogHeader;
-use famfs_core::media::{ENTRY_LEN, entry_offset};
+use famfs_core::media::{COUNTERS_OFFSET, ENTRY_LEN, entry_offset};
 use famfs_core::replay::{Device, Replay, Usage};
 use famfs_core::superblock::{Role, Superblock};
 use famfs_core::units::{ByteLen, Slot};
 use famfs_mem::{Access, Identity, Kind, Region, Source};
 use uuid::Uuid;
 
-use crate::coherence::{Coherence, Locality, Pulse};
+use crate::coherence::{Coherence, FIRST_LINE, Locality, Pulse};
 use crate::error::{Error, Result};
 use crate::host;
 use crate::writer::Writer;
@@ -92,6 +92,8 @@ impl Volume {
     /// a block device, whose mapping is not its memory; [`Error::Permission`].
     pub fn open(path: &Path, options: Options) -> Result<Self> {
         let generation = famfs_mem::generation();
+        // The directory that a process works in may change.
+        let path = &std::path::absolute(path).map_err(Error::io(path, "find"))?;
         let source = open_source(path, options.read_only)?;
         if source.kind() == Kind::Block {
             return Err(Error::Unsupported {
@@ -121,21 +123,8 @@ impl Volume {
         if source.size() < famfs_core::media::SUPERBLOCK_LEN as u64 {
             return Err(corrupt(truncated.into()));
         }
-        let fault = |fault| Error::fault(path)(fault);
-        let superblock = coherence.read_superblock().map_err(fault)?;
-        let superblock = Superblock::decode(&superblock).map_err(|error| corrupt(error.into()))?;
+        let (superblock, header, first) = read_identity(path, &coherence, source.size())?;
         let device = ByteLen(source.size());
-        let needed = superblock.data_offset();
-        if device.0 < needed {
-            let size = device.0;
-            let small = famfs_core::replay::DeviceError::TooSmall { size, needed };
-            return Err(corrupt(small.into()));
-        }
-        let first = coherence.pulse().map_err(fault)?;
-        let mut bytes = [0; famfs_core::media::LOG_HEADER_LEN];
-        coherence.read_log(0, &mut bytes).map_err(fault)?;
-        let header = LogHeader::decode(&bytes, superblock.log_len())
-            .map_err(|error| corrupt(error.into()))?;
         let seed = seed();
         let replay = Replay::new(&superblock, &header, device, seed)
             .map_err(|error| corrupt(error.into()))?;
@@ -147,7 +136,8 @@ impl Volume {
                 superblock,
                 header,
                 first,
-                host: host::identity()?,
+                // Who has none reads all the same: it is asked for again by who wants to write.
+                host: host::identity().unwrap_or(Uuid::nil()),
                 judged: AtomicU64::new(0),
                 state: RwLock::new(State {
                     replay,
@@ -249,6 +239,46 @@ impl Volume {
     }
 }
 
+/// Reads superblock and log header, of one and the same volume.
+fn read_identity(
+    path: &Path,
+    coherence: &Coherence<Arc<Region>>,
+    size: u64,
+) -> Result<(Superblock, LogHeader, Pulse)> {
+    let fault = |fault| Error::fault(path)(fault);
+    let corrupt = |fatal: Fatal| Error::Corrupt {
+        path: path.to_owned(),
+        fatal,
+    };
+    for _ in 0..DOUBTS {
+        let bytes = coherence.read_superblock().map_err(fault)?;
+        let superblock = Superblock::decode(&bytes).map_err(|error| corrupt(error.into()))?;
+        let needed = superblock.data_offset();
+        if size < needed {
+            let small = famfs_core::replay::DeviceError::TooSmall { size, needed };
+            return Err(corrupt(small.into()));
+        }
+        let first = coherence.pulse().map_err(fault)?;
+        let mut log = [0; famfs_core::media::LOG_HEADER_LEN];
+        coherence.read_log(0, &mut log).map_err(fault)?;
+        // Another volume may be made here at this moment: what was read must be of one.
+        let again = coherence.pulse().map_err(fault)?;
+        if bytes[..FIRST_LINE] != first.identity
+            || log[..COUNTERS_OFFSET] != first.header
+            || (again.identity, again.header) != (first.identity, first.header)
+        {
+            continue;
+        }
+        let header =
+            LogHeader::decode(&log, superblock.log_len()).map_err(|error| corrupt(error.into()))?;
+        return Ok((superblock, header, first));
+    }
+    Err(Error::VolumeChanged {
+        path: path.to_owned(),
+        why: "it is being made at this moment".into(),
+    })
+}
+
 fn open_source(path: &Path, read_only: bool) -> Result<Source> {
     let open = |access| Source::open(path, access);
     if read_only {
@@ -307,6 +337,15 @@ impl Inner {
         self.judge(pulse)
     }
 
+    /// Checks that this is still the volume that was opened, with one look at the memory.
+    pub(crate) fn check_identity(&self) -> Result<()> {
+        let pulse = self
+            .coherence
+            .pulse()
+            .map_err(Error::fault(self.source.path()))?;
+        self.check_same(&pulse)
+    }
+
     fn check_same(&self, pulse: &Pulse) -> Result<()> {
         let changed = |why: &str| {
             Err(Error::VolumeChanged {
@@ -327,6 +366,16 @@ impl Inner {
     fn judge(&self, pulse: Pulse) -> Result<Refreshed> {
         let mut state = self.write();
         let before = state.replay.next();
+        let mut pulse = pulse;
+        if self.header.used(pulse.counters) < before.0 {
+            // Another thread has judged what was appended since this pulse was taken: only one
+            // taken under the lock can say that the log went back.
+            pulse = self
+                .coherence
+                .pulse()
+                .map_err(Error::fault(self.source.path()))?;
+            self.check_same(&pulse)?;
+        }
         let end = self.header.used(pulse.counters);
         if end < before.0 {
             return Err(Error::VolumeChanged {

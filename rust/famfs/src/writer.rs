@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use famfs_core::append;
@@ -16,7 +17,7 @@ use famfs_core::path::RelPath;
 use famfs_core::space::Layout;
 use famfs_core::superblock::Role;
 use famfs_core::units::{ByteLen, FileOff, Slot};
-use famfs_mem::{Access, Registration, Source, close_in_child, default_threads};
+use famfs_mem::{Access, Kind, Registration, Source, close_in_child, default_threads};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -30,8 +31,8 @@ const PARALLEL_FROM: u64 = 8 << 20;
 /// A gap from this size on is punched where the backing is sparse, rather than filled.
 const PUNCH_FROM: u64 = 2 << 20;
 
-/// What bytes past a file's end are cleared up to: no mapping shows less.
-const PAGE: u64 = 4096;
+/// What bytes past a file's end are cleared up to: the largest page that a host may map.
+const PAGE: u64 = 64 << 10;
 
 /// What a process needs to write to a volume.
 #[derive(Debug)]
@@ -77,13 +78,16 @@ impl Inner {
         if self.generation != famfs_mem::generation() {
             return Err(Error::Forked);
         }
+        if self.host().is_nil() {
+            crate::host::identity()?;
+        }
         if self.superblock.role(self.host()) != Role::Master {
             return Err(Error::NotMaster {
                 master: self.superblock.system_uuid(),
                 host: self.host(),
             });
         }
-        if !self.region.is_writable() {
+        if !self.region.is_writable() || self.source.access() == Access::ReadOnly {
             return Err(Error::Permission {
                 path: self.path(),
                 what: "publishing",
@@ -98,7 +102,15 @@ impl Inner {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if writer.is_none() {
             let file = self.file_to_lock()?;
-            let closed = close_in_child(file.as_raw_fd()).ok();
+            let closed =
+                Some(
+                    close_in_child(file.as_raw_fd()).map_err(|full| Error::Unsupported {
+                        what: self.path().display().to_string(),
+                        why: format!(
+                            "{full}: too many volumes are open for writing in this process"
+                        ),
+                    })?,
+                );
             let table = Table::open(&self.source, self.superblock.uuid())?;
             *writer = Some(Writer {
                 lock: Arc::new(HostLock::new(file)),
@@ -135,14 +147,49 @@ impl Inner {
     fn locked<T>(&self, work: impl FnOnce(&mut Table, &mut State) -> Result<T>) -> Result<T> {
         let tools = self.tools()?;
         let held: Held<'_> = tools.lock.hold(self.source.path())?;
-        self.refresh()?;
         let mut table = tools.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.check()?;
+        let ready = self
+            .check_path()
+            .and_then(|()| self.refresh())
+            .and_then(|_| table.check());
+        if let Err(error) = ready {
+            // Another volume, or another table: what is held here is let go of, and the next call
+            // begins anew.
+            *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            return Err(error);
+        }
         let mut state = self.write();
         let result = work(&mut table, &mut state);
         drop(state);
         drop(held);
         result
+    }
+
+    /// Checks that the path still leads to the volume, by one name: the reservations lie beside it,
+    /// and everybody must find the same ones.
+    fn check_path(&self) -> Result<()> {
+        let path = self.source.path();
+        if self.source.kind() != Kind::File {
+            return Ok(());
+        }
+        let (dev, ino) = (self.source.identity().dev, self.source.identity().ino);
+        match std::fs::metadata(path) {
+            Ok(found) if (found.dev(), found.ino()) != (dev, ino) => Err(Error::VolumeChanged {
+                path: path.to_owned(),
+                why: "its path leads to another file".into(),
+            }),
+            Ok(found) if found.nlink() > 1 => Err(Error::Unsupported {
+                what: path.display().to_string(),
+                why: "the backing file has several names (hard links), and reservations would be \
+                      kept beside each; publish when it has one"
+                    .into(),
+            }),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::VolumeChanged {
+                path: path.to_owned(),
+                why: format!("its backing file can't be found any more: {error}"),
+            }),
+        }
     }
 
     /// Appends entries and applies them here. Called under the host lock.
@@ -229,6 +276,11 @@ impl Volume {
             for file in &files {
                 table.confirm(file.reservation.promise.token)?;
                 let found = state.replay.names().lookup(file.path.as_bytes());
+                if file.overwrite && found.is_some_and(|node| node.is_dir()) {
+                    return Err(Error::IsADirectory {
+                        path: file.path.to_string(),
+                    });
+                }
                 let is_file = found.is_some_and(|node| !node.is_dir());
                 let twice = here.contains(&file.path);
                 here.push(file.path);
@@ -371,6 +423,8 @@ impl Reservation {
         if self.volume.generation != famfs_mem::generation() {
             return Err(Error::Forked);
         }
+        // In a volume that was made here since, the range may be somebody else's.
+        self.volume.check_identity()?;
         let size = self.promise.size.0;
         if at.0.checked_add(len).is_none_or(|end| end > size) {
             return Err(Error::Usage(format!(
@@ -447,8 +501,7 @@ impl Reservation {
 
 impl Inner {
     fn is_sparse(&self) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        self.source.kind() == famfs_mem::Kind::File
+        self.source.kind() == Kind::File
             && self
                 .source
                 .file()

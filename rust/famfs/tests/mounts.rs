@@ -213,3 +213,51 @@ fn a_host_without_the_memory_says_so_and_is_left_as_it_was() {
             .all(|mount| mount.mountpoint != directory)
     );
 }
+
+#[test]
+fn many_who_embed_at_once_get_one_volume() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = dir.path().join("mnt");
+    let _guard = Mounted(directory.clone());
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| embedded::mount(&directory, Some(64 * MIB)).unwrap()))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert_eq!(made.iter().filter(|made| made.is_new).count(), 1);
+    assert!(
+        made.iter()
+            .all(|one| one.mounted.mount.uuid == made[0].mounted.mount.uuid)
+    );
+}
+
+#[test]
+fn a_volume_that_was_made_again_at_its_path_is_the_one_that_is_read() {
+    let disk = disk();
+    let options = MkfsOptions {
+        size: Some(32 * MIB),
+        ..MkfsOptions::default()
+    };
+    mkfs(&disk.path, &options).unwrap();
+    let directory = disk.dir.path().join("mnt");
+    fs::create_dir(&directory).unwrap();
+    mounts::mount(&disk.path, &directory, None).unwrap();
+    let _guard = Mounted(directory.clone());
+    let resolved = mounts::resolve(&directory.join("a")).unwrap();
+    publish(&resolved.volume().unwrap(), "a", b"1").unwrap();
+    fs::remove_file(&disk.path).unwrap();
+    mkfs(&disk.path, &options).unwrap();
+    assert!(matches!(
+        resolved.volume(),
+        Err(Error::VolumeChanged { .. })
+    ));
+    // Its directory becomes what it was.
+    fs::remove_file(&disk.path).unwrap();
+    let before = mode(disk.dir.path()) & 0o200;
+    assert!(mounts::umount(&directory, false).is_err());
+    assert_eq!(mode(&directory) & 0o200, before);
+}

@@ -138,28 +138,6 @@ fn a_reservation_goes_from_process_to_process() {
 }
 
 #[test]
-fn who_lets_go_late_frees_nothing_of_others() {
-    let (disk, volume) = volume(20);
-    let other = open(&disk);
-    let first = reserve(&volume, &[1; 4096]).unwrap();
-    let token = first.hand_over().unwrap();
-    let second = other.adopt(token).unwrap();
-    commit(&other, second, "first", false).unwrap();
-    // The record is free again, and taken by somebody else.
-    let third = reserve(&other, &[3; 4096]).unwrap();
-    let offset = third.map().extents()[0].offset;
-    drop(first);
-    let fourth = reserve(&volume, &[4; 4096]).unwrap();
-    assert_ne!(fourth.map().extents()[0].offset, offset);
-    commit(&volume, fourth, "fourth", false).unwrap();
-    commit(&other, third, "third", false).unwrap();
-    assert_eq!(
-        (read(&other, "third"), read(&other, "fourth")),
-        (vec![3; 4096], vec![4; 4096])
-    );
-}
-
-#[test]
 fn of_two_who_publish_one_name_one_wins() {
     let (disk, volume) = volume(64);
     let mut children: Vec<_> = (0..4)

@@ -94,7 +94,7 @@ fn names_obey_the_rules() {
     let again = volume.mkdir(name("dir"), OWNER).unwrap_err();
     assert!(matches!(again, Error::AlreadyExists { .. }));
     let over_dir = commit(&volume, reserve(&volume, b"3").unwrap(), "dir", true).unwrap_err();
-    assert!(matches!(over_dir, Error::AlreadyExists { .. }));
+    assert!(matches!(over_dir, Error::IsADirectory { .. }));
     publish(&volume, "dir/inner", b"4").unwrap();
     let full = volume.remove(name("dir")).unwrap_err();
     assert!(matches!(full, Error::DirectoryNotEmpty { .. }));
@@ -442,4 +442,171 @@ fn threads_share_a_volume() {
     });
     assert_eq!(volume.list_all().len(), 40);
     assert!(volume.findings().is_empty());
+}
+
+#[test]
+fn threads_that_refresh_never_see_the_log_go_back() {
+    let (_disk, volume) = volume(512);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let volume = volume.clone();
+                scope.spawn(move || while volume.refresh().unwrap().entries < 200 {})
+            })
+            .collect();
+        for n in 0..200 {
+            publish(&volume, &format!("f{n}"), b"x").unwrap();
+        }
+        for reader in readers {
+            reader.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_is_published_is_never_written_again() {
+    let (disk, volume) = volume(32);
+    let other = open(&disk);
+    let first = reserve(&volume, &[1; 100]).unwrap();
+    let second = other.adopt(first.hand_over().unwrap()).unwrap();
+    // While another may still write, it is not published.
+    let error = commit(&other, second, "early", false).unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
+    commit(&volume, first, "whole", false).unwrap();
+
+    // Nor is what is published on a volume that was made here since.
+    let old = reserve(&volume, &[2; 100]).unwrap();
+    mkfs(
+        &disk.path,
+        &MkfsOptions {
+            force: true,
+            ..MkfsOptions::default()
+        },
+    )
+    .unwrap();
+    publish(&open(&disk), "new", &[3; 100]).unwrap();
+    let error = old.fill(FileOff(0), &[4; 100]).unwrap_err();
+    assert!(matches!(error, Error::VolumeChanged { .. }), "{error}");
+    assert_eq!(read(&open(&disk), "new"), [3; 100]);
+}
+
+#[test]
+fn a_view_is_of_what_the_log_names_whatever_the_caller_holds() {
+    let (_disk, volume) = volume(32);
+    publish(&volume, "a", b"content").unwrap();
+    let mut file = volume.stat(b"a").unwrap();
+    file.size = ByteLen(4 * MIB);
+    file.map = volume
+        .reserve(ByteLen(4 * MIB), Layout::Contiguous)
+        .unwrap()
+        .map()
+        .to_owned()
+        .into();
+    assert_eq!(&volume.view(&file).unwrap()[..], b"content");
+    file.path = b"b".to_vec();
+    assert!(matches!(
+        volume.view(&file).unwrap_err(),
+        Error::NotFound { .. }
+    ));
+}
+
+#[test]
+fn a_file_with_two_names_or_another_ones_table_is_refused() {
+    let (disk, volume) = volume(32);
+    let second = disk.dir.path().join("second");
+    std::fs::hard_link(&disk.path, &second).unwrap();
+    let error = publish(&volume, "a", b"1").unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    std::fs::remove_file(&second).unwrap();
+    publish(&volume, "a", b"1").unwrap();
+
+    // A link in the table's place leads to somebody's file, which stays as it is.
+    let (disk, volume) = common::volume(32);
+    let precious = disk.dir.path().join("precious");
+    std::fs::write(&precious, [9; 5000]).unwrap();
+    let table = disk.dir.path().join(".volume.famfs-reservations");
+    std::os::unix::fs::symlink(&precious, &table).unwrap();
+    assert!(publish(&volume, "a", b"1").is_err());
+    std::fs::remove_file(&table).unwrap();
+    std::fs::rename(&precious, &table).unwrap();
+    assert!(matches!(
+        publish(&volume, "a", b"1").unwrap_err(),
+        Error::BadContent { .. }
+    ));
+    assert_eq!(std::fs::read(&table).unwrap(), [9; 5000]);
+}
+
+#[test]
+fn a_lost_table_of_reservations_is_made_again() {
+    let (disk, volume) = volume(32);
+    publish(&volume, "a", b"1").unwrap();
+    let held = reserve(&volume, b"held").unwrap();
+    std::fs::remove_file(disk.dir.path().join(".volume.famfs-reservations")).unwrap();
+    assert!(matches!(
+        publish(&volume, "b", b"2").unwrap_err(),
+        Error::Busy { .. }
+    ));
+    publish(&volume, "b", b"2").unwrap();
+    let error = commit(&volume, held, "held", false).unwrap_err();
+    assert!(matches!(error, Error::NoReservation { .. }), "{error}");
+}
+
+#[test]
+fn who_opens_to_read_only_reads() {
+    let (disk, volume) = volume(32);
+    publish(&volume, "a", b"1").unwrap();
+    let options = Options {
+        read_only: true,
+        ..Options::default()
+    };
+    let reader = Volume::open(&disk.path, options).unwrap();
+    assert_eq!(read(&reader, "a"), b"1");
+    assert!(matches!(
+        publish(&reader, "b", b"2").unwrap_err(),
+        Error::Permission { .. }
+    ));
+}
+
+#[test]
+fn of_two_who_make_a_volume_at_once_one_does() {
+    for _ in 0..20 {
+        let disk = disk();
+        let options = MkfsOptions {
+            size: Some(16 * MIB),
+            ..MkfsOptions::default()
+        };
+        let made = std::thread::scope(|scope| {
+            let make = || scope.spawn(|| mkfs(&disk.path, &options).is_ok());
+            let both = [make(), make()];
+            both.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(made.into_iter().filter(|made| *made).count(), 1);
+        open(&disk);
+    }
+}
+
+#[test]
+fn somebodys_file_is_not_made_a_volume() {
+    let disk = disk();
+    std::fs::write(&disk.path, vec![7; 20 << 20]).unwrap();
+    for size in [None, Some(16 * MIB)] {
+        let error = mkfs(
+            &disk.path,
+            &MkfsOptions {
+                size,
+                ..MkfsOptions::default()
+            },
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("--force"), "{error}");
+    }
+    assert_eq!(std::fs::read(&disk.path).unwrap(), vec![7; 20 << 20]);
+    mkfs(
+        &disk.path,
+        &MkfsOptions {
+            force: true,
+            ..MkfsOptions::default()
+        },
+    )
+    .unwrap();
 }

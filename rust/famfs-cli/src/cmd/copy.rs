@@ -19,7 +19,7 @@ use famfs::mem::View;
 use famfs::{Publication, Stat, Volume};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{Made, as_asked, content};
+use super::{Made, as_asked, content, exists, not_made};
 use crate::args::Ownership;
 use crate::error::Error;
 use crate::progress::Progress;
@@ -117,12 +117,12 @@ impl Source {
     ) -> Result<()> {
         let size = self.size();
         let next = AtomicU64::new(0);
-        let stop = AtomicBool::new(false);
+        let stopped = AtomicBool::new(false);
         let failure = Mutex::new(None);
         let step = content::PIECE as u64;
         let work = || {
             let mut buffer = content::buffer(size);
-            while !stop.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 let at = next.fetch_add(step, Ordering::Relaxed);
                 if at >= size {
                     break;
@@ -130,7 +130,7 @@ impl Source {
                 let len = usize::try_from(size - at).unwrap_or(usize::MAX);
                 let piece = &mut buffer[..len.min(content::PIECE)];
                 if let Err(error) = self.read(at, piece).and_then(|()| put(at, piece)) {
-                    stop.store(true, Ordering::Relaxed);
+                    stopped.store(true, Ordering::Relaxed);
                     let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
                     failure.get_or_insert(error);
                     break;
@@ -177,13 +177,8 @@ pub(super) fn publish(
         owner: manner.ownership.owner(Made::File),
         overwrite: manner.force,
     }]);
-    published.map_err(|error| as_asked(asked, error))?;
+    published.map_err(|error| not_made(asked, error))?;
     Ok(())
-}
-
-fn exists(path: &Path) -> anyhow::Error {
-    let path = path.display().to_string();
-    anyhow::Error::from(famfs::Error::AlreadyExists { path }).context("with --force it is replaced")
 }
 
 /// Writes a copy outside of all volumes: under another name first, which goes where it fails.

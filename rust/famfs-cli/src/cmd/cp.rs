@@ -108,7 +108,7 @@ enum Step {
     Copy {
         from: Spot,
         /// Of a file in a volume.
-        stat: Option<Stat>,
+        stat: Option<Box<Stat>>,
         to: Spot,
     },
 }
@@ -184,7 +184,7 @@ impl Plan {
                     .with_context(|| format!("{}: examine", from.shown.display()))?;
                 if metadata.is_dir() {
                     check_recursive(from, recursive)?;
-                    return self.add_directory(from, to);
+                    return self.add_directory(from, &to);
                 }
                 if !metadata.is_file() {
                     return Err(Error::Unsupported {
@@ -210,13 +210,13 @@ impl Plan {
         self.bytes += stat.size.0;
         self.steps.push(Step::Copy {
             from: from.clone(),
-            stat: Some(stat),
+            stat: Some(Box::new(stat)),
             to,
         });
     }
 
     /// A directory of the host. What in it can't be copied is told, and does not end it.
-    fn add_directory(&mut self, from: &Spot, to: Spot) -> Result<()> {
+    fn add_directory(&mut self, from: &Spot, to: &Spot) -> Result<()> {
         let read =
             || -> std::io::Result<Vec<fs::DirEntry>> { fs::read_dir(&from.shown)?.collect() };
         let mut entries = read().with_context(|| format!("{}: list", from.shown.display()))?;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use famfs::core::units::ByteLen;
 use famfs::{Publication, Volume};
 
-use super::{Made, as_asked, content, named};
+use super::{Made, as_asked, content, exists, named, not_made};
 use crate::args::Creat;
 use crate::error::Error;
 use crate::output::Output;
@@ -23,8 +23,8 @@ struct Wanted {
     seed: u32,
 }
 
-pub(super) fn run(args: Creat, output: &mut Output) -> Result<i32> {
-    let wanted = wanted(&args, output)?;
+pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
+    let wanted = wanted(args, output)?;
     let mut files = Vec::with_capacity(wanted.len());
     let mut volume: Option<Volume> = None;
     let owner = args.ownership.owner(Made::File);
@@ -42,8 +42,7 @@ pub(super) fn run(args: Creat, output: &mut Output) -> Result<i32> {
         }
         // Told now, before anything is filled; the commit decides.
         if !args.force && volume.stat(path.as_bytes()).is_ok() {
-            let path = file.path.display().to_string();
-            return Err(famfs::Error::AlreadyExists { path }.into());
+            return Err(exists(&file.path));
         }
         let reservation = volume
             .reserve(ByteLen(file.size), args.interleave.layout())
@@ -59,9 +58,9 @@ pub(super) fn run(args: Creat, output: &mut Output) -> Result<i32> {
     if let Some(volume) = volume {
         let committed = volume.commit(files);
         committed.map_err(|error| match &wanted[..] {
-            [one] => as_asked(&one.path, error),
+            [one] => not_made(&one.path, error),
             // The error names the one that it is about.
-            _ => error,
+            _ => error.into(),
         })?;
     }
     Ok(0)

@@ -38,7 +38,7 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<i32> {
         Verb::Mount(args) => mount::mount(&args, output),
         Verb::Umount(args) => mount::umount(&args),
         Verb::Mounts(args) => mount::list(&args, output),
-        Verb::Creat(args) => creat::run(args, output),
+        Verb::Creat(args) => creat::run(&args, output),
         Verb::Cp(args) => cp::run(&args, output),
         Verb::Mkdir(args) => names::mkdir(&args),
         Verb::Rm(args) => names::rm(&args),
@@ -118,11 +118,27 @@ fn as_asked(asked: &Path, error: Error) -> Error {
         Error::NotADirectory { .. } => Error::NotADirectory { path },
         Error::IsADirectory { .. } => Error::IsADirectory { path },
         Error::DirectoryNotEmpty { .. } => Error::DirectoryNotEmpty { path },
-        Error::AlreadyExists { .. } => Error::AlreadyExists { path },
         Error::NoSpace { reason, .. } => Error::NoSpace { path, reason },
         Error::LogFull { wanted, left, .. } => Error::LogFull { path, wanted, left },
         other => other,
     }
+}
+
+/// The error of making a file, about the path that the user wrote.
+fn not_made(asked: &Path, error: Error) -> anyhow::Error {
+    match error {
+        Error::AlreadyExists { .. } => exists(asked),
+        other => as_asked(asked, other).into(),
+    }
+}
+
+/// A file's name is taken.
+fn exists(asked: &Path) -> anyhow::Error {
+    crate::error::Error::Exists {
+        path: asked.display().to_string(),
+        next: "--force puts a new file in its place, or choose another name",
+    }
+    .into()
 }
 
 /// The mount whose mount point is `path`.

@@ -23,8 +23,11 @@ pub(super) fn mkdir(args: &Mkdir) -> Result<i32> {
         let path = named.resolved.name()?;
         // The format takes a second MKDIR of a directory; a user asks for a new one.
         if named.volume.stat(path.as_bytes()).is_ok() {
-            let path = asked.display().to_string();
-            return Err(Error::AlreadyExists { path }.into());
+            return Err(error::Error::Exists {
+                path: asked.display().to_string(),
+                next: "with -p a directory that is there is fine",
+            }
+            .into());
         }
         let owner = args.ownership.owner(Made::Directory);
         let made = named.volume.mkdir(path, owner);
@@ -116,7 +119,7 @@ fn rm_below(named: &Named) -> Result<()> {
     let mut below = named.volume.list_all();
     below.retain(|stat| stat.path.starts_with(&prefix));
     below.sort_by_key(|stat| {
-        let depth = stat.path.iter().filter(|byte| **byte == b'/').count();
+        let depth = stat.path.split(|&byte| byte == b'/').count();
         std::cmp::Reverse(depth)
     });
     for stat in below {

@@ -131,8 +131,7 @@ pub(super) fn chkread(args: &Chkread, output: &mut Output) -> Result<i32> {
 fn compare_read(volume: &Volume, runs: &[(DevOff, u64)], what: &str) -> Result<()> {
     let path = volume.path();
     // Opened again: the same bytes through the system and not through our mapping.
-    let source =
-        Source::open(path, Access::ReadOnly).and_then(|source| Ok((source.size(), source)));
+    let source = Source::open(path, Access::ReadOnly).map(|source| (source.size(), source));
     let (size, source) = source.map_err(|error| famfs::Error::Unsupported {
         what: what.to_owned(),
         why: format!("it can't be read beside the mapping: {error}"),

@@ -1,0 +1,133 @@
+"""Publish tables and arrays into memory that several hosts share, and open them without a copy.
+
+A published file's bytes are where every process of every host that mounts the volume reads them:
+`open` maps them, read-only, and copies nothing.
+
+Example:
+    >>> import famfs, numpy as np
+    >>> with famfs.embedded(size="64MiB") as mnt:
+    ...     ref = famfs.publish(np.arange(6).reshape(2, 3), f"{mnt}/features")
+    ...     print(np.asarray(famfs.open(ref)).sum())
+    15
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from famfs._native import Ref
+    from famfs._native import __version__ as __version__
+    from famfs.convert import publish
+    from famfs.dataset import Dataset, open
+    from famfs.errors import (
+        AlreadyExists,
+        Busy,
+        Corrupt,
+        FamfsError,
+        InvalidPath,
+        MemoryFault,
+        NoSpace,
+        NotFound,
+        NotMaster,
+        NotMounted,
+        ReadOnlyVolume,
+        Unsupported,
+        VolumeChanged,
+    )
+    from famfs.volume import (
+        Entry,
+        Mount,
+        Usage,
+        df,
+        embedded,
+        exists,
+        ls,
+        mkdir,
+        mkfs,
+        mount,
+        mounts,
+        remove,
+        stat,
+        umount,
+        versions,
+        wait,
+    )
+
+__all__ = [
+    "AlreadyExists",
+    "Busy",
+    "Corrupt",
+    "Dataset",
+    "Entry",
+    "FamfsError",
+    "InvalidPath",
+    "MemoryFault",
+    "Mount",
+    "NoSpace",
+    "NotFound",
+    "NotMaster",
+    "NotMounted",
+    "ReadOnlyVolume",
+    "Ref",
+    "Unsupported",
+    "Usage",
+    "VolumeChanged",
+    "df",
+    "embedded",
+    "exists",
+    "ls",
+    "mkdir",
+    "mkfs",
+    "mount",
+    "mounts",
+    "open",
+    "publish",
+    "remove",
+    "stat",
+    "umount",
+    "versions",
+    "wait",
+]
+
+_MODULES = {
+    "famfs._native": ("Ref", "__version__"),
+    "famfs.convert": ("publish",),
+    "famfs.dataset": ("Dataset", "open"),
+    "famfs.volume": (
+        "Entry",
+        "Mount",
+        "Usage",
+        "df",
+        "embedded",
+        "exists",
+        "ls",
+        "mkdir",
+        "mkfs",
+        "mount",
+        "mounts",
+        "remove",
+        "stat",
+        "umount",
+        "versions",
+        "wait",
+    ),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Imports what a name stands for when it is first used: `import famfs` stays light."""
+    import importlib
+
+    module = _HOMES.get(name, "famfs.errors" if name in __all__ else None)
+    if module is None:
+        raise AttributeError(f"module 'famfs' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The names that there are, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,440 @@
+"""Volumes, mounts and names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from famfs import _native
+from famfs.errors import NotFound, NotMounted, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from famfs._native import Ref
+
+Path: TypeAlias = "str | os.PathLike[str]"
+Size: TypeAlias = "int | str"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or directory of a volume."""
+
+    name: str
+    path: str
+    kind: str
+    size: int
+    rows: int | None
+    mode: int
+    uid: int
+    gid: int
+    index: int
+    ref: Ref | None
+    """A file's reference; None for a directory."""
+
+
+class Mount(NamedTuple):
+    """A directory that stands for a volume."""
+
+    source: str
+    """The device or backing file."""
+    mountpoint: str
+    uuid: str | None
+    embedded: bool
+    role: str | None
+    """What this host may do: "master" publishes. None where the volume can't be opened."""
+    locality: str | None
+    """Whose caches see the volume: "local" or "shared"."""
+
+
+class Usage(NamedTuple):
+    """What a volume's space is used for, in bytes; allocated + free = capacity."""
+
+    capacity: int
+    allocated: int
+    dead: int
+    free: int
+    entries: int
+    """Entries of the log that are used."""
+    entries_max: int
+    """Entries that fit the log."""
+
+
+def ls(path: Path) -> list[Entry]:
+    """Lists a directory of a volume; of a file, the file itself.
+
+    Args:
+        path: Below a mount point, or one.
+
+    Returns:
+        What is there, in the order it was made.
+
+    Raises:
+        NotFound: Nothing has that name.
+        NotMounted: The path lies under no mount.
+
+    Example:
+        >>> import famfs
+        >>> ref = famfs.publish(b"hello", f"{mnt}/greeting")
+        >>> [(entry.name, entry.kind, entry.size) for entry in famfs.ls(mnt)]
+        [('greeting', 'bytes', 5)]
+    """
+    return [_entry(found) for found in _native.ls(os.fspath(path))]
+
+
+def stat(path: Path) -> Entry:
+    """Tells what is at a path.
+
+    Args:
+        path: Below a mount point, or one.
+
+    Returns:
+        Its entry.
+
+    Raises:
+        NotFound: Nothing has that name.
+        NotMounted: The path lies under no mount.
+
+    Example:
+        >>> import famfs
+        >>> ref = famfs.publish(b"hello", f"{mnt}/greeting")
+        >>> famfs.stat(f"{mnt}/greeting").size
+        5
+    """
+    return _entry(_native.entry(os.fspath(path)))
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at a path.
+
+    Args:
+        path: Below a mount point, or one.
+
+    Returns:
+        False where nothing has that name.
+
+    Raises:
+        NotMounted: The path lies under no mount.
+
+    Example:
+        >>> import famfs
+        >>> famfs.exists(f"{mnt}/nothing")
+        False
+    """
+    try:
+        _native.entry(os.fspath(path))
+    except NotFound:
+        return False
+    return True
+
+
+def remove(path: Path) -> None:
+    """Takes the name of a file or an empty directory away.
+
+    Who has the file open keeps it, and its reference still opens it. Its space does not come back
+    yet.
+
+    Args:
+        path: Below a mount point.
+
+    Raises:
+        Busy: The directory is not empty.
+        NotFound: Nothing has that name.
+        NotMaster: Another host publishes to this volume.
+
+    Example:
+        >>> import famfs
+        >>> ref = famfs.publish(b"hello", f"{mnt}/greeting")
+        >>> famfs.remove(f"{mnt}/greeting")
+        >>> famfs.exists(f"{mnt}/greeting"), famfs.open(ref).nbytes
+        (False, 5)
+    """
+    _native.remove(os.fspath(path))
+
+
+def mkdir(path: Path, *, mode: int | None = None) -> None:
+    """Makes a directory of a volume.
+
+    Args:
+        path: Below a mount point.
+        mode: Permission bits; by default 0777 without the umask.
+
+    Raises:
+        AlreadyExists: The name is taken.
+        NotFound: The directory that it lies in is missing.
+        NotMaster: Another host publishes to this volume.
+
+    Example:
+        >>> import famfs
+        >>> famfs.mkdir(f"{mnt}/runs")
+        >>> famfs.stat(f"{mnt}/runs").kind
+        'directory'
+    """
+    _native.mkdir(os.fspath(path), mode=mode)
+
+
+def versions(path: Path) -> list[Ref]:
+    """Lists what was published under a name, the newest first.
+
+    Args:
+        path: A file's, below a mount point.
+
+    Returns:
+        The references, each of which opens its version.
+
+    Raises:
+        NotFound: Nothing has that name.
+
+    Example:
+        >>> import famfs
+        >>> first = famfs.publish(b"one", f"{mnt}/count")
+        >>> second = famfs.publish(b"two", f"{mnt}/count", overwrite=True)
+        >>> [bytes(famfs.open(ref).buffer()) for ref in famfs.versions(f"{mnt}/count")]
+        [b'two', b'one']
+    """
+    return _native.versions(os.fspath(path))
+
+
+def wait(path: Path, timeout: float | None = None) -> Entry:
+    """Waits until something is published under a name.
+
+    Args:
+        path: Below a mount point.
+        timeout: Seconds to wait at most; None waits forever.
+
+    Returns:
+        Its entry.
+
+    Raises:
+        NotMounted: The path lies under no mount.
+        TimeoutError: It was not there in time.
+
+    Example:
+        >>> import famfs
+        >>> ref = famfs.publish(b"hello", f"{mnt}/greeting")
+        >>> famfs.wait(f"{mnt}/greeting", timeout=1).size
+        5
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    pause = 0.0005
+    while True:
+        with contextlib.suppress(NotFound):
+            return stat(path)
+        if end is not None and time.monotonic() >= end:
+            raise TimeoutError(f"{os.fspath(path)}: nothing was published in {timeout} seconds")
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def df(path: Path) -> Usage:
+    """Tells what a volume's space is used for.
+
+    Args:
+        path: A mount point, or a path below one.
+
+    Returns:
+        Bytes, and entries of the log.
+
+    Raises:
+        NotMounted: The path lies under no mount.
+
+    Example:
+        >>> import famfs
+        >>> usage = famfs.df(mnt)
+        >>> usage.allocated + usage.free == usage.capacity
+        True
+    """
+    return Usage(*_native.df(os.fspath(path)))
+
+
+def mkfs(
+    device: Path,
+    *,
+    size: Size | None = None,
+    log_size: Size | None = None,
+    sparse: bool = False,
+    omf: str = "2.3",
+    host_uuid: str | None = None,
+    force: bool = False,
+) -> str:
+    """Makes a volume on a device, or in a backing file.
+
+    Args:
+        device: A /dev/dax or /dev/pmem device, or a backing file's path.
+        size: Make the backing file, of this size: bytes, or text like "64MiB".
+        log_size: Size of the log, a power of two from 8 MiB on.
+        sparse: Leave the backing file's space to be taken as it is used.
+        omf: The format: "2.3", or "2.2" for the reference implementation.
+        host_uuid: The host that publishes; by default this one.
+        force: Make it over a volume that is there, whose files are lost.
+
+    Returns:
+        The volume's identity.
+
+    Raises:
+        AlreadyExists: There is a volume, and `force` is not set.
+        FamfsError: The sizes make no volume, or the device may not be written.
+        NoSpace: The host has no room for the backing file.
+
+    Example:
+        >>> import famfs
+        >>> uuid = famfs.mkfs(f"{tmp}/volume", size="32MiB")
+        >>> mount = famfs.mount(f"{tmp}/volume", f"{tmp}/mnt")
+        >>> mount.uuid == uuid
+        True
+        >>> famfs.umount(f"{tmp}/mnt")
+    """
+    if omf not in {"2.2", "2.3"}:
+        raise Unsupported(f"omf={omf!r}: the formats are '2.3' and '2.2'")
+    return _native.mkfs(
+        os.fspath(device),
+        size=_bytes(size),
+        log_size=_bytes(log_size),
+        sparse=sparse,
+        omf_minor=int(omf[2:]),
+        host_uuid=host_uuid,
+        force=force,
+    )
+
+
+def mount(device: Path, mountpoint: Path, *, shared: bool | None = None) -> Mount:
+    """Makes a directory stand for a volume, in the library way.
+
+    No file system is mounted: paths below the directory are resolved by famfs, and other programs
+    see a plain directory.
+
+    Args:
+        device: The device or backing file.
+        mountpoint: A directory that exists.
+        shared: Whether other hosts' caches see the volume; by default a device's are, and a backing
+            file's are not.
+
+    Returns:
+        The mount.
+
+    Raises:
+        Busy: Something is mounted there.
+        Corrupt: There is no volume that can be mounted.
+        FamfsError: The device or the directory is missing.
+        Unsupported: The device can't be mapped.
+
+    Example:
+        >>> import famfs
+        >>> uuid = famfs.mkfs(f"{tmp}/volume", size="32MiB")
+        >>> famfs.mount(f"{tmp}/volume", f"{tmp}/mnt").role
+        'master'
+        >>> famfs.umount(f"{tmp}/mnt")
+    """
+    found, said = _native.mount(os.fspath(device), os.fspath(mountpoint), shared=shared)
+    for text in said:
+        warnings.warn(text, stacklevel=2)
+    return _mount(found)
+
+
+def umount(mountpoint: Path, *, discard: bool = False) -> None:
+    """Takes a mount away.
+
+    Args:
+        mountpoint: The directory.
+        discard: Give an embedded volume's memory back; its files are lost.
+
+    Raises:
+        Busy: Others use the volume whose memory would be given back.
+        NotMounted: Nothing is mounted there.
+
+    Example:
+        >>> import famfs
+        >>> uuid = famfs.mkfs(f"{tmp}/volume", size="32MiB")
+        >>> mount = famfs.mount(f"{tmp}/volume", f"{tmp}/mnt")
+        >>> famfs.umount(f"{tmp}/mnt")
+    """
+    _native.umount(os.fspath(mountpoint), discard=discard)
+
+
+def mounts() -> list[Mount]:
+    """Lists the mounts that this user sees.
+
+    Returns:
+        Those of the system, the user's own, and those of FAMFS_MOUNTS.
+
+    Example:
+        >>> import famfs
+        >>> mnt in [mount.mountpoint for mount in famfs.mounts()]
+        True
+    """
+    return [_mount(found) for found in _native.mounts_list()]
+
+
+@contextlib.contextmanager
+def embedded(size: Size | None = None) -> Iterator[str]:
+    """Makes a private volume in this host's memory, which is gone at the end of the block.
+
+    Processes that have it mapped then keep what they have open, and nobody else gets at it. Where
+    the process is killed the volume stays: `mounts` lists it, and `umount` with `discard` gives its
+    memory back.
+
+    Args:
+        size: Its size; by default a quarter of the memory that is available, 4 GiB at most.
+
+    Yields:
+        Its mount point, a fresh directory.
+
+    Raises:
+        NoSpace: The host has no room for it.
+
+    Example:
+        >>> import famfs
+        >>> with famfs.embedded(size="64MiB") as mnt:
+        ...     ref = famfs.publish(b"hello", f"{mnt}/greeting")
+        >>> famfs.exists(f"{mnt}/greeting")
+        Traceback (most recent call last):
+        famfs.errors.NotMounted: ...
+    """
+    wanted = _bytes(size)
+    home = tempfile.mkdtemp(prefix="famfs-")
+    try:
+        mountpoint = os.path.join(os.path.realpath(home), "mnt")  # noqa: PTH118 - a str is yielded
+        try:
+            # Inside: what interrupts it is noticed when it has made the volume.
+            _native.embedded_mount(mountpoint, size=wanted)
+            yield mountpoint
+        finally:
+            with contextlib.suppress(NotMounted):
+                _native.umount(mountpoint, discard=True, force=True)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def _bytes(size: Size | None) -> int | None:
+    """Bytes of a size: a number, or text like 8M, 64MiB and 1GiB, which are all binary."""
+    if size is None:
+        return None
+    if isinstance(size, str):
+        parts = re.fullmatch(r"\s*(\d+)\s*([KMGT]?)(?:iB|B)?\s*", size, re.IGNORECASE)
+        if parts is None:
+            raise Unsupported(f"size {size!r}: a number of bytes, or text like '64MiB'")
+        return int(parts[1]) * _UNITS[parts[2].upper()]
+    if size < 0:
+        raise Unsupported(f"size {size}: a number of bytes, or text like '64MiB'")
+    return size
+
+
+def _entry(found: Any) -> Entry:  # noqa: ANN401
+    name, path, *rest = found
+    return Entry(name, os.fspath(path), *rest)
+
+
+def _mount(found: Any) -> Mount:  # noqa: ANN401
+    source, mountpoint, *rest = found
+    return Mount(os.fspath(source), os.fspath(mountpoint), *rest)

@@ -1,0 +1,259 @@
+//! Opening: a published file as a dataset, its bytes where they lie.
+//!
+//! What decides where something lies (the first bytes, footers, headers) is copied out of the
+//! memory, with its faults noticed. Values are handed out in place. Two checks touch values: a
+//! column's offsets, indices and bitmaps when it is first handed out, and [`Dataset::verify`]. They
+//! read in place as well, so memory that is lost just then ends the process, as it does for whoever
+//! reads the values afterwards. Before each of them the last byte of the file's memory is copied
+//! out: a backing file that was cut is noticed there, as [`famfs::Error::MemoryFault`]; what remains
+//! is poison, and a cut at that very moment.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use bytes::Bytes;
+use famfs::core::path::RelPath;
+use famfs::mem::View;
+use famfs::mounts::{self, Mount};
+use famfs::{Error, Stat, Volume};
+
+use crate::arrow::ArrowFile;
+use crate::error::{DataError, PeekError};
+use crate::kind::Kind;
+use crate::npy::Npy;
+use crate::place::Peek;
+use crate::reference::Ref;
+
+impl Peek for View {
+    fn len(&self) -> u64 {
+        self.as_ref().len() as u64
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), PeekError> {
+        let len = into.len() as u64;
+        View::read(self, at, into).map_err(|fault| PeekError::new(at, len, fault))
+    }
+}
+
+/// What a file holds, its structure judged.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Content {
+    /// A table.
+    Table(ArrowFile),
+    /// An array.
+    Array(Npy),
+    /// Bytes, of whatever kind.
+    Bytes,
+}
+
+/// A published file, open. Holds its memory; threads may share it.
+#[derive(Debug)]
+pub struct Dataset {
+    reference: Ref,
+    mountpoint: PathBuf,
+    device: PathBuf,
+    stat: Stat,
+    view: View,
+    kind: Kind,
+    content: Content,
+}
+
+impl Dataset {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`], [`Error::NotFound`], [`Error::IsADirectory`], and where the file is
+    /// not what its first bytes say.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let resolved = mounts::resolve(path)?;
+        let volume = resolved.volume()?;
+        let path = || path.display().to_string();
+        let stat = volume.stat(&resolved.path).map_err(|error| match error {
+            Error::NotFound { .. } => Error::NotFound { path: path() },
+            error => error,
+        })?;
+        if stat.is_dir() {
+            return Err(Error::IsADirectory { path: path() }.into());
+        }
+        Self::of(&resolved.mount, &volume, stat)
+    }
+
+    /// Opens what a reference names, also where its path was replaced or removed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_ref(reference: &Ref) -> Result<Self, DataError> {
+        if !reference.selection().is_all() {
+            return Err(DataError::unsupported(
+                format!("{reference}: a selection in a reference"),
+                "open the whole file, and select from its columns and rows",
+            ));
+        }
+        let (mount, volume) = mounts::find(reference.uuid())?;
+        let stat = volume.stat_slot(reference.index())?;
+        Self::of(&mount, &volume, stat)
+    }
+
+    /// Opens a file that was looked up.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of(mount: &Mount, volume: &Volume, stat: Stat) -> Result<Self, DataError> {
+        let in_file = |error: DataError| DataError::File {
+            path: stat.display(),
+            source: Box::new(error),
+        };
+        let view = volume.view(&stat)?;
+        let device = volume.path().to_owned();
+        check_there(&view, &device)?;
+        let mut head = [0; Kind::PREFIX];
+        let head = &mut head[..view.as_ref().len().min(Kind::PREFIX)];
+        Peek::read(&view, 0, head).map_err(|error| in_file(error.into()))?;
+        let kind = Kind::of(head, stat.size.0);
+        let content = match kind {
+            Kind::Table => {
+                let body = Bytes::from_owner(view.clone());
+                Content::Table(ArrowFile::open(Arc::new(view.clone()), body).map_err(in_file)?)
+            }
+            Kind::Array => Content::Array(Npy::open(&view).map_err(in_file)?),
+            _ => Content::Bytes,
+        };
+        let path = RelPath::new(&stat.path).map_err(|reason| Error::InvalidPath {
+            path: stat.display(),
+            reason,
+        })?;
+        Ok(Self {
+            reference: Ref::new(volume.uuid(), path, stat.slot),
+            mountpoint: mount.mountpoint.clone(),
+            device,
+            stat,
+            view,
+            kind,
+            content,
+        })
+    }
+
+    /// Names the file.
+    #[must_use]
+    pub fn reference(&self) -> &Ref {
+        &self.reference
+    }
+
+    /// The mount point that it was opened under.
+    #[must_use]
+    pub fn mountpoint(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// The file's entry.
+    #[must_use]
+    pub fn stat(&self) -> &Stat {
+        &self.stat
+    }
+
+    /// The file's bytes, in place.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What the file is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What the file holds.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The table.
+    ///
+    /// # Errors
+    /// [`DataError::Unsupported`] for any other kind.
+    pub fn table(&self) -> Result<&ArrowFile, DataError> {
+        match &self.content {
+            Content::Table(table) => Ok(table),
+            _ => Err(DataError::unsupported(
+                format!("{}: taking {} for a table", self.stat.display(), self.kind),
+                "only Arrow IPC files are tables",
+            )),
+        }
+    }
+
+    /// The rows of a table, or the length of an array's first axis; `None` where there is no such
+    /// thing.
+    ///
+    /// # Errors
+    /// If a batch's header is broken.
+    pub fn num_rows(&self) -> Result<Option<u64>, DataError> {
+        match &self.content {
+            Content::Table(table) => table.num_rows().map(Some).map_err(|e| self.in_file(e)),
+            Content::Array(array) => Ok(array.shape().first().copied()),
+            Content::Bytes => Ok(None),
+        }
+    }
+
+    /// One batch of a table, in place.
+    ///
+    /// # Errors
+    /// Those of [`ArrowFile::batch`], and [`Error::MemoryFault`] where the file's memory is gone.
+    pub fn batch(&self, batch: usize) -> Result<RecordBatch, DataError> {
+        check_there(&self.view, &self.device)?;
+        self.table()?.batch(batch).map_err(|e| self.in_file(e))
+    }
+
+    /// One column of one batch of a table, in place.
+    ///
+    /// # Errors
+    /// As [`Self::batch`].
+    pub fn column(&self, batch: usize, index: usize) -> Result<ArrayRef, DataError> {
+        check_there(&self.view, &self.device)?;
+        let column = self.table()?.column(batch, index);
+        column.map_err(|e| self.in_file(e))
+    }
+
+    /// Checks everything that can be told without knowing what was published: all structure, and
+    /// the UTF-8 of all strings.
+    ///
+    /// # Errors
+    /// What is wrong first.
+    pub fn verify(&self) -> Result<(), DataError> {
+        check_there(&self.view, &self.device)?;
+        match &self.content {
+            Content::Table(table) => table.verify().map_err(|e| self.in_file(e)),
+            Content::Array(_) | Content::Bytes => Ok(()),
+        }
+    }
+
+    fn in_file(&self, error: DataError) -> DataError {
+        DataError::File {
+            path: self.stat.display(),
+            source: Box::new(error),
+        }
+    }
+}
+
+/// Whether the file's memory is there up to its end: a backing file that was cut lost that first.
+fn check_there(view: &View, device: &Path) -> Result<(), DataError> {
+    let mut last: Option<(u64, u64)> = None;
+    let mut at = 0;
+    for piece in view.pieces() {
+        let end = (piece.at.0 + piece.len, at + piece.len - 1);
+        last = last.max(Some(end));
+        at += piece.len;
+    }
+    let Some((_, at)) = last else {
+        return Ok(());
+    };
+    view.read(at, &mut [0]).map_err(|fault| {
+        DataError::Volume(Error::MemoryFault {
+            path: device.to_owned(),
+            fault,
+        })
+    })
+}

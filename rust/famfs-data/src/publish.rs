@@ -1,0 +1,341 @@
+//! Publishing: a dataset's bytes straight to where they stay, visible in one step.
+//!
+//! Owns the order size, reserve, fill, commit, and how the filling is spread over threads. A draft
+//! that is dropped before its commit was never there.
+
+use std::path::Path;
+
+use famfs::core::path::RelPath;
+use famfs::core::space::Layout;
+use famfs::core::units::{ByteLen, FileOff, Slot};
+use famfs::mem::default_threads;
+use famfs::{Error, Publication, Reservation, Volume, host, mounts};
+
+use crate::arrow::{ArrowPlan, Span};
+use crate::error::DataError;
+use crate::kind::Kind;
+use crate::npy::NpyPlan;
+use crate::reference::Ref;
+
+/// Bytes that are written between two reports of progress.
+const WINDOW: u64 = 64 << 20;
+
+/// From so many bytes on more than one thread writes.
+const PARALLEL_FROM: u64 = 8 << 20;
+
+/// Pieces smaller than this are gathered before they are written: a streaming store writes whole
+/// lines.
+const SMALL: usize = 16 << 10;
+
+/// How much is gathered at most.
+const GATHERED: usize = 256 << 10;
+
+/// Where threads may share a piece between them: never within a page.
+const PAGE: u64 = 4096;
+
+static ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
+
+/// How a dataset is published.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Put it in the place of a file that is there, as its new version.
+    pub overwrite: bool,
+    /// Permission bits; by default 0666 without the umask.
+    pub mode: Option<u32>,
+}
+
+/// What came of publishing.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Names the file from now on.
+    pub reference: Ref,
+    /// What it is.
+    pub kind: Kind,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Told of progress: bytes written so far, and bytes in all. An error stops the publishing.
+pub type Progress<'a> = dyn FnMut(u64, u64) -> Result<(), DataError> + 'a;
+
+/// A file while it is written. Nobody sees it before [`Draft::commit`].
+#[derive(Debug)]
+pub struct Draft {
+    volume: Volume,
+    path: RelPath,
+    options: Options,
+    reservation: Reservation,
+}
+
+impl Draft {
+    /// Reserves space for a file of exactly `size` bytes at `path`.
+    ///
+    /// # Errors
+    /// Those of [`Volume::reserve`], and early those of the commit that are seen already: the name
+    /// is taken, or its directory is missing.
+    pub fn begin(path: &Path, size: u64, options: Options) -> Result<Self, DataError> {
+        let resolved = mounts::resolve(path)?;
+        let name = resolved.name()?;
+        let volume = resolved.volume()?;
+        check_name(&volume, &name, options.overwrite, path)?;
+        let reservation = volume.reserve(ByteLen(size), Layout::Contiguous)?;
+        Ok(Self {
+            volume,
+            path: name,
+            options,
+            reservation,
+        })
+    }
+
+    /// Writes `bytes` at offset `at`.
+    ///
+    /// # Errors
+    /// Those of [`Reservation::fill`], and what `progress` returns.
+    pub fn put(&self, at: u64, bytes: &[u8], progress: &mut Progress) -> Result<(), DataError> {
+        self.put_spans([(at, Span::Bytes(bytes))], progress)
+    }
+
+    /// Writes parts of the file, given in ascending order, with several threads where that helps.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn put_spans<'a>(
+        &self,
+        spans: impl IntoIterator<Item = (u64, Span<'a>)>,
+        progress: &mut Progress,
+    ) -> Result<(), DataError> {
+        let mut window: Vec<(u64, &[u8])> = Vec::new();
+        let mut waiting = 0;
+        let total = self.reservation.size().0;
+        let mut done = 0;
+        for (mut at, span) in spans {
+            let mut rest = match span {
+                Span::Bytes(bytes) => bytes,
+                Span::Zero(len) if len <= PAGE => ZEROS.split_at(usize_of(len)).0,
+                Span::Zero(len) => {
+                    self.reservation.zero(FileOff(at), ByteLen(len))?;
+                    done = at + len;
+                    continue;
+                }
+            };
+            while !rest.is_empty() {
+                let room = usize_of((WINDOW - waiting).min(rest.len() as u64));
+                let (piece, after) = rest.split_at(room);
+                window.push((at, piece));
+                waiting += room as u64;
+                at += room as u64;
+                done = at;
+                rest = after;
+                if waiting == WINDOW {
+                    self.fill(&window, waiting)?;
+                    window.clear();
+                    waiting = 0;
+                    progress(at, total)?;
+                }
+            }
+        }
+        self.fill(&window, waiting)?;
+        progress(done, total)
+    }
+
+    /// Writes pieces of `total` bytes, shared evenly between threads.
+    fn fill(&self, pieces: &[(u64, &[u8])], total: u64) -> Result<(), DataError> {
+        let threads = if total < PARALLEL_FROM {
+            1
+        } else {
+            default_threads().max(1)
+        };
+        if threads == 1 {
+            return self.fill_share(pieces);
+        }
+        let shares = shares(pieces, total.div_ceil(threads as u64));
+        std::thread::scope(|scope| {
+            let Some((first, others)) = shares.split_first() else {
+                return Ok(());
+            };
+            let others: Vec<_> = others
+                .iter()
+                .map(|share| scope.spawn(|| self.fill_share(share)))
+                .collect();
+            let mut result = self.fill_share(first);
+            for other in others {
+                let ended = other.join().unwrap_or_else(|panic| {
+                    std::panic::resume_unwind(panic);
+                });
+                result = result.and(ended);
+            }
+            result
+        })
+    }
+
+    fn fill_share(&self, pieces: &[(u64, &[u8])]) -> Result<(), DataError> {
+        let mut gathered: Vec<u8> = Vec::new();
+        let mut from = 0;
+        for &(at, bytes) in pieces {
+            let end = from + gathered.len() as u64;
+            let joins = at == end && gathered.len() + bytes.len() <= GATHERED;
+            if !gathered.is_empty() && (!joins || bytes.len() >= SMALL) {
+                self.reservation.fill_with(FileOff(from), &gathered, 1)?;
+                gathered.clear();
+            }
+            if bytes.len() >= SMALL {
+                self.reservation.fill_with(FileOff(at), bytes, 1)?;
+            } else {
+                if gathered.is_empty() {
+                    from = at;
+                }
+                gathered.extend_from_slice(bytes);
+            }
+        }
+        if !gathered.is_empty() {
+            self.reservation.fill_with(FileOff(from), &gathered, 1)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file visible, whole, under its name.
+    ///
+    /// # Errors
+    /// Those of [`Volume::commit`]; then it was never there.
+    pub fn commit(self, kind: Kind) -> Result<Published, DataError> {
+        let size = self.reservation.size().0;
+        let slots = self.volume.commit(vec![Publication {
+            reservation: self.reservation,
+            path: self.path,
+            owner: host::owner(self.options.mode),
+            overwrite: self.options.overwrite,
+        }])?;
+        let index = slots.first().copied().unwrap_or(Slot(0));
+        Ok(Published {
+            reference: Ref::new(self.volume.uuid(), self.path, index),
+            kind,
+            size,
+        })
+    }
+}
+
+/// Deals pieces out in shares of about `share` bytes, in order.
+fn shares<'a>(pieces: &[(u64, &'a [u8])], share: u64) -> Vec<Vec<(u64, &'a [u8])>> {
+    let mut shares = Vec::new();
+    let mut current = Vec::new();
+    let mut left = share;
+    for &(mut at, mut bytes) in pieces {
+        while bytes.len() as u64 > left {
+            // Up to the end of the page that the share ends in.
+            let cut = (at + left).next_multiple_of(PAGE) - at;
+            let (piece, after) = bytes.split_at(usize_of(cut).min(bytes.len()));
+            current.push((at, piece));
+            shares.push(std::mem::take(&mut current));
+            at += piece.len() as u64;
+            bytes = after;
+            left = share;
+        }
+        if !bytes.is_empty() {
+            current.push((at, bytes));
+            left -= bytes.len() as u64;
+        }
+    }
+    if !current.is_empty() {
+        shares.push(current);
+    }
+    shares
+}
+
+fn usize_of(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
+/// Refuses early what the commit would refuse.
+fn check_name(volume: &Volume, name: &RelPath, overwrite: bool, asked: &Path) -> Result<(), Error> {
+    let path = asked.display().to_string();
+    match volume.stat(name.as_bytes()) {
+        Ok(found) if found.is_dir() && overwrite => return Err(Error::IsADirectory { path }),
+        Ok(_) if !overwrite => return Err(Error::AlreadyExists { path }),
+        Ok(_) => return Ok(()),
+        Err(_) => {}
+    }
+    let Some(parent) = name.parent() else {
+        return Ok(());
+    };
+    match volume.stat(parent) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Error::NotADirectory { path }),
+        Err(_) => Err(Error::ParentMissing { path }),
+    }
+}
+
+/// Publishes a planned table.
+///
+/// # Errors
+/// Those of [`Draft::begin`], [`Draft::put_spans`] and [`Draft::commit`].
+pub fn table(
+    path: &Path,
+    plan: &ArrowPlan,
+    options: Options,
+    progress: &mut Progress,
+) -> Result<Published, DataError> {
+    let draft = Draft::begin(path, plan.size(), options)?;
+    draft.put_spans(plan.spans(), progress)?;
+    draft.commit(Kind::Table)
+}
+
+/// Publishes an array, whose bytes are `data` in the planned order.
+///
+/// # Errors
+/// As [`table`], and where `data` is not of the planned size.
+pub fn array(
+    path: &Path,
+    plan: &NpyPlan,
+    data: &[u8],
+    options: Options,
+    progress: &mut Progress,
+) -> Result<Published, DataError> {
+    plan.check(data.len() as u64)?;
+    let draft = Draft::begin(path, plan.size(), options)?;
+    draft.put(0, plan.header(), progress)?;
+    draft.put(plan.header().len() as u64, data, progress)?;
+    draft.commit(Kind::Array)
+}
+
+/// Publishes bytes as they are; none make an empty file.
+///
+/// # Errors
+/// As [`table`].
+pub fn bytes(
+    path: &Path,
+    data: &[u8],
+    options: Options,
+    progress: &mut Progress,
+) -> Result<Published, DataError> {
+    let draft = Draft::begin(path, data.len() as u64, options)?;
+    draft.put(0, data, progress)?;
+    let head = &data[..data.len().min(Kind::PREFIX)];
+    draft.commit(Kind::of(head, data.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_even_and_hold_every_byte_once() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[0]).collect();
+        let pieces = [
+            (0, &bytes[..10]),
+            (10, &bytes[10..70_000]),
+            (70_000, &bytes[70_000..70_001]),
+            (70_001, &bytes[70_001..]),
+        ];
+        for count in 1..9 {
+            let shares = shares(&pieces, 100_000_u64.div_ceil(count));
+            assert!(shares.len() <= usize_of(count), "{count}: {}", shares.len());
+            let mut at = 0;
+            for (start, piece) in shares.into_iter().flatten() {
+                assert_eq!(start, at);
+                assert_eq!(piece, &bytes[usize_of(at)..][..piece.len()]);
+                at += piece.len() as u64;
+            }
+            assert_eq!(at, 100_000);
+        }
+    }
+}

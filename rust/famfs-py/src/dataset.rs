@@ -1,0 +1,258 @@
+//! `File`: a published file, open, as the Python face asks for it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, RecordBatch, StructArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::error::ArrowError;
+use famfs_data::Dataset;
+use famfs_data::open::Content;
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyTuple};
+use pyo3_arrow::ffi::{
+    ArrayIterator, to_array_pycapsules, to_schema_pycapsule, to_stream_pycapsule,
+};
+
+use crate::errors::{Failure, Result};
+use crate::reference::Ref;
+
+/// A published file, open.
+#[pyclass(frozen, module = "famfs._native")]
+pub(crate) struct File {
+    inner: Mutex<Option<Arc<Dataset>>>,
+}
+
+/// One record batch of a table, in place.
+#[pyclass(frozen, module = "famfs._native")]
+pub(crate) struct Batch {
+    batch: RecordBatch,
+}
+
+/// Opens the file at a path.
+#[pyfunction]
+#[pyo3(signature = (path, *, verify=false))]
+pub(crate) fn open(py: Python<'_>, path: PathBuf, verify: bool) -> Result<File> {
+    py.detach(|| File::of(Dataset::open(&path)?, verify))
+}
+
+/// Opens what a reference names.
+#[pyfunction]
+#[pyo3(signature = (reference, *, verify=false))]
+pub(crate) fn open_ref(py: Python<'_>, reference: &Bound<'_, Ref>, verify: bool) -> Result<File> {
+    let reference = reference.get();
+    py.detach(|| File::of(Dataset::open_ref(&reference.inner)?, verify))
+}
+
+impl File {
+    fn of(dataset: Dataset, verify: bool) -> Result<Self> {
+        if verify {
+            dataset.verify()?;
+        }
+        Ok(Self {
+            inner: Mutex::new(Some(Arc::new(dataset))),
+        })
+    }
+
+    pub(crate) fn dataset(&self) -> Result<Arc<Dataset>> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.clone().ok_or_else(|| {
+            famfs::Error::Usage("the dataset was closed; open it again".into()).into()
+        })
+    }
+}
+
+#[pymethods]
+impl File {
+    /// Holds the file no longer. What was handed out stays.
+    fn close(&self) {
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// What the file is: table, array, parquet, safetensors or bytes.
+    #[getter]
+    fn kind(&self) -> Result<&'static str> {
+        Ok(self.dataset()?.kind().name())
+    }
+
+    /// Its reference.
+    #[getter(r#ref)]
+    fn reference(&self) -> Result<Ref> {
+        Ok(Ref {
+            inner: self.dataset()?.reference().clone(),
+        })
+    }
+
+    /// Its path, the mount point first.
+    #[getter]
+    fn path(&self) -> Result<PathBuf> {
+        let dataset = self.dataset()?;
+        let path = OsString::from_vec(dataset.stat().path.clone());
+        Ok(dataset.mountpoint().join(path))
+    }
+
+    /// The file's size in bytes.
+    #[getter]
+    fn size(&self) -> Result<u64> {
+        Ok(self.dataset()?.stat().size.0)
+    }
+
+    /// Where the file's bytes begin in this process.
+    #[getter]
+    fn address(&self) -> Result<usize> {
+        Ok(self.dataset()?.view().address())
+    }
+
+    /// The addresses of the mapping that the file lies in, first and one past the last; of a
+    /// striped file, those of its own mapping.
+    #[getter]
+    fn mapping(&self) -> Result<(usize, usize)> {
+        let dataset = self.dataset()?;
+        let (view, region) = (dataset.view(), dataset.view().region());
+        let (start, len) = (region.address(), famfs::mem::Memory::len(&**region));
+        let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+        if (start..end).contains(&view.address()) {
+            return Ok((start, end));
+        }
+        Ok((view.address(), view.address() + view.len()))
+    }
+
+    /// Rows of a table, or the length of an array's first axis.
+    #[getter]
+    fn num_rows(&self, py: Python<'_>) -> Result<Option<u64>> {
+        let dataset = self.dataset()?;
+        py.detach(|| Ok(dataset.num_rows()?))
+    }
+
+    /// The number of record batches of a table.
+    #[getter]
+    fn num_batches(&self) -> Result<usize> {
+        Ok(self.dataset()?.table()?.num_batches())
+    }
+
+    /// The names of a table's columns.
+    #[getter]
+    fn names(&self) -> Result<Vec<String>> {
+        let dataset = self.dataset()?;
+        let fields = dataset.table()?.schema().fields();
+        Ok(fields.iter().map(|field| field.name().clone()).collect())
+    }
+
+    /// How many bytes were copied on the way out, as they are not aligned for their type.
+    #[getter]
+    fn bytes_copied(&self) -> Result<u64> {
+        let dataset = self.dataset()?;
+        Ok(match dataset.content() {
+            Content::Table(table) => table.bytes_copied(),
+            _ => 0,
+        })
+    }
+
+    /// An array's type, order, shape, and where its data begin and how long they are; None for
+    /// other kinds.
+    #[getter]
+    fn array(&self) -> Result<Option<(String, bool, Vec<u64>, u64, u64)>> {
+        Ok(match self.dataset()?.content() {
+            Content::Array(array) => Some((
+                array.descr().to_owned(),
+                array.fortran_order(),
+                array.shape().to_vec(),
+                array.data_at(),
+                array.nbytes(),
+            )),
+            _ => None,
+        })
+    }
+
+    /// Checks all columns, so that what is wrong is told as an error of this package.
+    fn check(&self, py: Python<'_>) -> Result<()> {
+        let dataset = self.dataset()?;
+        py.detach(|| check(&dataset))
+    }
+
+    /// Checks everything, strings too.
+    fn verify(&self, py: Python<'_>) -> Result<()> {
+        let dataset = self.dataset()?;
+        py.detach(|| Ok(dataset.verify()?))
+    }
+
+    /// One record batch.
+    fn batch(&self, py: Python<'_>, index: usize) -> Result<Batch> {
+        let dataset = self.dataset()?;
+        let batch = py.detach(|| dataset.batch(index))?;
+        Ok(Batch { batch })
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
+        let dataset = self.dataset()?;
+        let schema = dataset.table()?.schema().as_ref();
+        to_schema_pycapsule(py, schema).map_err(|error| python(error))
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> Result<Bound<'py, PyCapsule>> {
+        let dataset = self.dataset()?;
+        // What is wrong is told here, not by whoever reads the stream.
+        py.detach(|| check(&dataset))?;
+        let table = dataset.table()?;
+        let field = struct_field(table.schema());
+        let batches = 0..table.num_batches();
+        let arrays = batches.map(move |i| -> Result<ArrayRef, ArrowError> {
+            let batch = dataset
+                .batch(i)
+                .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+            Ok(Arc::new(StructArray::from(batch)))
+        });
+        let reader = Box::new(ArrayIterator::new(arrays, field));
+        to_stream_pycapsule(py, reader, requested_schema).map_err(|error| python(error))
+    }
+}
+
+#[pymethods]
+impl Batch {
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> Result<Bound<'py, PyTuple>> {
+        let field = struct_field(&self.batch.schema());
+        let rows = StructArray::from(self.batch.clone());
+        to_array_pycapsules(py, field, &rows, requested_schema).map_err(|error| python(error))
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
+        to_schema_pycapsule(py, self.batch.schema().as_ref()).map_err(|error| python(error))
+    }
+
+    fn __len__(&self) -> usize {
+        self.batch.num_rows()
+    }
+}
+
+fn python(error: impl Into<PyErr>) -> Failure {
+    Failure::Python(error.into())
+}
+
+fn check(dataset: &Dataset) -> Result<()> {
+    let table = dataset.table()?;
+    for batch in 0..table.num_batches() {
+        dataset.batch(batch)?;
+    }
+    Ok(())
+}
+
+fn struct_field(schema: &arrow::datatypes::SchemaRef) -> FieldRef {
+    let data_type = DataType::Struct(schema.fields().clone());
+    let field = Field::new("", data_type, false).with_metadata(schema.metadata().clone());
+    Arc::new(field)
+}

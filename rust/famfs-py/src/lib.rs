@@ -1,0 +1,47 @@
+//! `famfs._native`: the native half of the Python package.
+//!
+//! Owns the border: Python objects are borrowed on the way in, errors become the classes of
+//! `famfs.errors`, and memory is lent out read-only. It decides nothing, and holds the interpreter
+//! while no real work is done.
+#![deny(unsafe_code)]
+
+mod buffer;
+mod dataset;
+mod errors;
+mod publish;
+mod reference;
+mod volume;
+
+use pyo3::prelude::pymodule;
+
+/// The native half of famfs. Internal: use the names in `famfs`.
+#[pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use super::buffer::Buffer;
+    #[pymodule_export]
+    use super::dataset::{Batch, File, open, open_ref};
+    #[pymodule_export]
+    use super::publish::{publish_array, publish_bytes, publish_table};
+    #[pymodule_export]
+    use super::reference::{Ref, restore_ref};
+    #[pymodule_export]
+    use super::volume::{
+        df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list, remove, umount,
+        versions,
+    };
+
+    use pyo3::prelude::*;
+    use std::ffi::OsString;
+
+    /// Runs the command line; arguments begin with the program's name. The exit code comes back.
+    #[pyfunction]
+    fn run_cli(py: Python<'_>, args: Vec<OsString>) -> i32 {
+        py.detach(|| famfs_cli::run(args))
+    }
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

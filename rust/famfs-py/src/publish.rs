@@ -1,0 +1,266 @@
+//! Publishing what Python has: borrowed, never copied but into the volume.
+#![expect(
+    unsafe_code,
+    reason = "a buffer that Python lends is memory of its own, behind a pointer"
+)]
+
+use std::path::PathBuf;
+
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use famfs_data::arrow::{ArrowPlan, PlanOptions};
+use famfs_data::npy::NpyPlan;
+use famfs_data::publish::{self, Draft};
+use famfs_data::{DataError, Kind, Options, Published};
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3_arrow::ffi::ArrayReader;
+use pyo3_arrow::{PyArray, PyArrayReader};
+use std::sync::Arc;
+
+use crate::errors::{Failure, Result};
+use crate::reference::Ref;
+
+/// What is handed back: reference, kind, size, bytes taken as they were, bytes made anew.
+type Done = (Ref, &'static str, u64, u64, u64);
+
+fn done(published: Published, borrowed: u64, owned: u64) -> Done {
+    let reference = Ref {
+        inner: published.reference,
+    };
+    (
+        reference,
+        published.kind.name(),
+        published.size,
+        borrowed,
+        owned,
+    )
+}
+
+/// A caller's progress function, called between two parts of the work.
+struct Watcher {
+    call: Option<Py<PyAny>>,
+    failed: Option<PyErr>,
+}
+
+impl Watcher {
+    fn new(call: Option<Py<PyAny>>) -> Self {
+        Self { call, failed: None }
+    }
+
+    fn tell(&mut self, at: u64, total: u64) -> Result<(), DataError> {
+        let failed = Python::attach(|py| {
+            // Ctrl-C is noticed here: what was reserved is given back.
+            py.check_signals()?;
+            if let Some(call) = &self.call {
+                call.call1(py, (at, total))?;
+            }
+            Ok(())
+        });
+        failed.map_err(|error| {
+            self.failed = Some(error);
+            DataError::Stopped
+        })
+    }
+
+    fn end<T>(self, result: Result<T, DataError>) -> Result<T> {
+        match (self.failed, result) {
+            (Some(error), Err(DataError::Stopped)) => Err(error.into()),
+            (_, result) => Ok(result?),
+        }
+    }
+}
+
+/// A caller's contiguous bytes.
+struct Lent {
+    buffer: PyBuffer<u8>,
+}
+
+impl Lent {
+    fn of(object: &Bound<'_, PyAny>) -> Result<Self> {
+        let buffer = PyBuffer::<u8>::get(object)?;
+        if !buffer.is_c_contiguous() {
+            return Err(Failure::unsupported(
+                "the buffer's bytes are not contiguous",
+            ));
+        }
+        Ok(Self { buffer })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let len = self.buffer.len_bytes();
+        if len == 0 {
+            return &[];
+        }
+        // SAFETY: the buffer is contiguous bytes, and Python keeps it where it is until it is
+        // released, after `self`. Python code that writes to it meanwhile, from another thread,
+        // publishes some mixture of the two: the copy reads each byte once, and nothing is decided
+        // by what it reads.
+        unsafe { std::slice::from_raw_parts(self.buffer.buf_ptr().cast(), len) }
+    }
+}
+
+fn options(overwrite: bool, mode: Option<u32>) -> Options {
+    Options { overwrite, mode }
+}
+
+/// Publishes bytes as they are.
+#[pyfunction]
+#[pyo3(signature = (path, data, *, overwrite=false, mode=None, progress=None))]
+pub(crate) fn publish_bytes(
+    py: Python<'_>,
+    path: PathBuf,
+    data: &Bound<'_, PyAny>,
+    overwrite: bool,
+    mode: Option<u32>,
+    progress: Option<Py<PyAny>>,
+) -> Result<Done> {
+    let lent = Lent::of(data)?;
+    let mut watcher = Watcher::new(progress);
+    let options = options(overwrite, mode);
+    let published = py.detach(|| {
+        publish::bytes(&path, lent.bytes(), options, &mut |at, total| {
+            watcher.tell(at, total)
+        })
+    });
+    let published = watcher.end(published)?;
+    let size = published.size;
+    Ok(done(published, size, 0))
+}
+
+/// Publishes an array whose bytes come in `parts`, one after the other.
+#[pyfunction]
+#[pyo3(signature = (
+    path, descr, fortran_order, shape, parts, *, overwrite=false, mode=None, progress=None
+))]
+#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+pub(crate) fn publish_array(
+    py: Python<'_>,
+    path: PathBuf,
+    descr: &str,
+    fortran_order: bool,
+    shape: Vec<u64>,
+    parts: &Bound<'_, PyAny>,
+    overwrite: bool,
+    mode: Option<u32>,
+    progress: Option<Py<PyAny>>,
+) -> Result<Done> {
+    let plan = NpyPlan::new(descr, fortran_order, &shape)?;
+    let options = options(overwrite, mode);
+    let mut watcher = Watcher::new(progress);
+    let draft = py.detach(|| {
+        let draft = Draft::begin(&path, plan.size(), options)?;
+        draft.put(0, plan.header(), &mut |_, _| Ok(()))?;
+        Ok::<_, DataError>(draft)
+    })?;
+    let header = plan.header().len() as u64;
+    let mut data = 0;
+    for part in parts.try_iter()? {
+        let lent = Lent::of(&part?)?;
+        let len = lent.bytes().len() as u64;
+        if data + len > plan.nbytes() {
+            plan.check(data + len)?;
+        }
+        let put = py.detach(|| {
+            draft.put(header + data, lent.bytes(), &mut |at, total| {
+                watcher.tell(at, total)
+            })
+        });
+        if put.is_err() {
+            watcher.end(put)?;
+            break;
+        }
+        data += len;
+    }
+    plan.check(data)?;
+    let published = py.detach(|| draft.commit(Kind::Array))?;
+    Ok(done(published, data, header))
+}
+
+/// Publishes a table: whatever has `__arrow_c_stream__` or `__arrow_c_array__`.
+#[pyfunction]
+#[pyo3(signature = (
+    path, data, *, batch_rows=None, overwrite=false, mode=None, progress=None
+))]
+pub(crate) fn publish_table(
+    py: Python<'_>,
+    path: PathBuf,
+    data: &Bound<'_, PyAny>,
+    batch_rows: Option<usize>,
+    overwrite: bool,
+    mode: Option<u32>,
+    progress: Option<Py<PyAny>>,
+) -> Result<Done> {
+    let (schema, batches) = collect(py, data)?;
+    let mut watcher = Watcher::new(progress);
+    let (published, borrowed, owned) = py.detach(|| {
+        let plan_options = PlanOptions {
+            batch_rows,
+            ..PlanOptions::default()
+        };
+        let plan = ArrowPlan::new(&schema, &batches, &plan_options)?;
+        let tell = &mut |at, total| watcher.tell(at, total);
+        let published = publish::table(&path, &plan, options(overwrite, mode), tell);
+        let counts = (plan.bytes_borrowed(), plan.bytes_owned());
+        // The producer's release functions run here, and may want the interpreter.
+        drop(plan);
+        drop(batches);
+        Ok::<_, DataError>((published, counts.0, counts.1))
+    })?;
+    Ok(done(watcher.end(published)?, borrowed, owned))
+}
+
+/// The schema and batches of what Python has; values stay where they are.
+fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    if data.hasattr("__arrow_c_stream__")? {
+        let reader: PyArrayReader = data.extract()?;
+        let reader = reader.into_reader()?;
+        let field = reader.field();
+        let schema = schema_of(&field)?;
+        let arrays: Vec<_> = py
+            .detach(|| reader.collect::<Result<_, _>>())
+            .map_err(|error| {
+                Failure::unsupported(format!("the table's producer failed: {error}"))
+            })?;
+        let batches = arrays
+            .iter()
+            .map(|array| batch_of(&schema, array.as_ref()))
+            .collect::<Result<_>>()?;
+        return Ok((schema, batches));
+    }
+    let (array, field) = data.extract::<PyArray>()?.into_inner();
+    let schema = schema_of(&field)?;
+    let batch = batch_of(&schema, array.as_ref())?;
+    Ok((schema, vec![batch]))
+}
+
+fn schema_of(field: &Field) -> Result<SchemaRef> {
+    match field.data_type() {
+        DataType::Struct(fields) => Ok(Arc::new(Schema::new_with_metadata(
+            fields.clone(),
+            field.metadata().clone(),
+        ))),
+        other => Err(Failure::unsupported(format!(
+            "a single Arrow array of type {other} is not a table: publish a table with it as a \
+             column, pyarrow.table({{\"name\": array}}), or its values, array.to_numpy()"
+        ))),
+    }
+}
+
+fn batch_of(schema: &SchemaRef, array: &dyn Array) -> Result<RecordBatch> {
+    let Some(rows) = array.as_struct_opt() else {
+        return Err(Failure::unsupported(format!(
+            "a batch of type {}, expected a struct",
+            array.data_type()
+        )));
+    };
+    if rows.null_count() > 0 {
+        return Err(Failure::unsupported(
+            "rows that are null as a whole can't be said in a table: put the structs into a \
+             column, pyarrow.table({\"name\": array})",
+        ));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), rows.columns().to_vec(), &options)
+        .map_err(|error| DataError::from(error).into())
+}

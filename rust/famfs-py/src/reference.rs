@@ -1,0 +1,134 @@
+//! `Ref`: the reference, as Python sees it.
+
+use std::ffi::OsString;
+use std::hash::{Hash, Hasher};
+use std::os::unix::ffi::OsStringExt;
+
+use famfs::core::path::RelPath;
+use famfs::core::units::Slot;
+use famfs_data::Selection;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use uuid::Uuid;
+
+use crate::errors::Result;
+
+/// A reference to a published dataset: small, hashable, picklable.
+///
+/// Two are equal where volume, log entry and selection are. It opens on any host that mounts the
+/// volume, also after the path was replaced or removed.
+#[pyclass(frozen, eq, hash, module = "famfs", name = "Ref")]
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Ref {
+    pub(crate) inner: famfs_data::Ref,
+}
+
+impl Hash for Ref {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
+}
+
+#[pymethods]
+impl Ref {
+    #[new]
+    fn new(text: &str) -> Result<Self> {
+        Ok(Self {
+            inner: text.parse()?,
+        })
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<(Py<PyAny>, Parts)> {
+        let py = slf.py();
+        let inner = &slf.get().inner;
+        let text = inner.to_string();
+        let selection = match (text.find('?'), text.rfind('#')) {
+            (Some(from), Some(to)) => Some(text[from + 1..to].to_owned()),
+            _ => None,
+        };
+        let parts = (
+            PyBytes::new(py, inner.uuid().as_bytes()).unbind(),
+            PyBytes::new(py, inner.path().as_bytes()).unbind(),
+            inner.index().0,
+            selection,
+        );
+        let restore = py.import("famfs._native")?.getattr("restore_ref")?;
+        Ok((restore.unbind(), parts))
+    }
+
+    /// The volume's identity.
+    #[getter]
+    fn uuid(&self) -> String {
+        self.inner.uuid().to_string()
+    }
+
+    /// What the file was called in its volume when it was published.
+    #[getter]
+    fn path(&self) -> OsString {
+        OsString::from_vec(self.inner.path().as_bytes().to_vec())
+    }
+
+    /// The log entry that made the file.
+    #[getter]
+    fn index(&self) -> u64 {
+        self.inner.index().0
+    }
+
+    /// The rows that are meant, as first and one past the last; None for all.
+    #[getter]
+    fn rows(&self) -> Option<(u64, u64)> {
+        let rows = self.inner.selection().rows.as_ref()?;
+        Some((rows.start, rows.end))
+    }
+
+    /// The columns that are meant, as ranges of indices; None for all.
+    #[getter]
+    fn columns(&self) -> Option<Vec<(u64, u64)>> {
+        let columns = self.inner.selection().columns.as_ref()?;
+        Some(
+            columns
+                .iter()
+                .map(|range| (range.start, range.end))
+                .collect(),
+        )
+    }
+
+    fn __str__(&self) -> String {
+        self.inner.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Ref('{}')", self.inner)
+    }
+}
+
+type Parts = (Py<PyBytes>, Py<PyBytes>, u64, Option<String>);
+
+/// Makes a reference of its parts; for pickle.
+#[pyfunction]
+pub(crate) fn restore_ref(
+    uuid: &[u8],
+    path: &[u8],
+    index: u64,
+    selection: Option<&str>,
+) -> Result<Ref> {
+    let uuid = Uuid::from_slice(uuid)
+        .map_err(|_| famfs::Error::Usage("a reference whose uuid has not 16 bytes".into()))?;
+    let path = RelPath::new(path).map_err(|reason| famfs::Error::InvalidPath {
+        path: path.escape_ascii().to_string(),
+        reason,
+    })?;
+    let inner = famfs_data::Ref::new(uuid, path, Slot(index));
+    Ok(Ref {
+        inner: inner.select(parse_selection(selection)?),
+    })
+}
+
+fn parse_selection(text: Option<&str>) -> Result<Selection> {
+    let Some(text) = text else {
+        return Ok(Selection::default());
+    };
+    // The text form has the one parser.
+    let whole: famfs_data::Ref = format!("famfs://{}/x?{text}#0", Uuid::nil()).parse()?;
+    Ok(whole.selection().clone())
+}

@@ -1,0 +1,282 @@
+//! Volumes, mounts and names.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use famfs::core::path::{RelPath, name};
+use famfs::core::superblock::Role;
+use famfs::mounts::{self, Mount, Mounted, Resolved};
+use famfs::{Error, Locality, MkfsOptions, Stat, Volume, embedded, host};
+use famfs_data::catalog::summary;
+use pyo3::prelude::*;
+use uuid::Uuid;
+
+use crate::errors::Result;
+use crate::reference::Ref;
+
+/// name, path, kind, size, rows, mode, uid, gid, index, reference.
+type Entry = (
+    OsString,
+    PathBuf,
+    &'static str,
+    u64,
+    Option<u64>,
+    u32,
+    u32,
+    u32,
+    u64,
+    Option<Ref>,
+);
+
+fn describe(resolved: &Resolved, volume: &Volume, stat: Stat) -> Result<Entry> {
+    let (kind, rows) = if stat.is_dir() {
+        ("directory", None)
+    } else {
+        let found = summary(&resolved.mount, volume, stat.clone())?;
+        (found.kind.name(), found.rows)
+    };
+    let reference = RelPath::new(&stat.path)
+        .ok()
+        .filter(|_| !stat.is_dir())
+        .map(|path| Ref {
+            inner: famfs_data::Ref::new(volume.uuid(), path, stat.slot),
+        });
+    let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let mut path = resolved.mount.mountpoint.clone();
+    if !stat.path.is_empty() {
+        path.push(text(&stat.path));
+    }
+    Ok((
+        text(name(&stat.path)),
+        path,
+        kind,
+        stat.size.0,
+        rows,
+        stat.owner.mode,
+        stat.owner.uid,
+        stat.owner.gid,
+        stat.slot.0,
+        reference,
+    ))
+}
+
+fn resolve(path: &Path) -> Result<(Resolved, Volume)> {
+    let resolved = mounts::resolve(path)?;
+    let volume = resolved.volume()?;
+    Ok((resolved, volume))
+}
+
+/// What is in a directory; of a file, the file itself.
+#[pyfunction]
+pub(crate) fn ls(py: Python<'_>, path: PathBuf) -> Result<Vec<Entry>> {
+    py.detach(|| {
+        let (resolved, volume) = resolve(&path)?;
+        let found = volume.list(&resolved.path)?;
+        found
+            .into_iter()
+            .map(|stat| describe(&resolved, &volume, stat))
+            .collect()
+    })
+}
+
+/// What is at a path.
+#[pyfunction]
+pub(crate) fn entry(py: Python<'_>, path: PathBuf) -> Result<Entry> {
+    py.detach(|| {
+        let (resolved, volume) = resolve(&path)?;
+        let stat = volume.stat(&resolved.path)?;
+        describe(&resolved, &volume, stat)
+    })
+}
+
+/// The versions of a file, the newest first.
+#[pyfunction]
+pub(crate) fn versions(py: Python<'_>, path: PathBuf) -> Result<Vec<Ref>> {
+    py.detach(|| {
+        let (resolved, volume) = resolve(&path)?;
+        let found = volume.versions(&resolved.path)?;
+        let reference = |stat: Stat| {
+            let path = RelPath::new(&stat.path).map_err(|reason| Error::InvalidPath {
+                path: stat.display(),
+                reason,
+            })?;
+            Ok(Ref {
+                inner: famfs_data::Ref::new(volume.uuid(), path, stat.slot),
+            })
+        };
+        found.into_iter().map(reference).collect()
+    })
+}
+
+/// Takes a name away.
+#[pyfunction]
+pub(crate) fn remove(py: Python<'_>, path: PathBuf) -> Result<()> {
+    py.detach(|| {
+        let (resolved, volume) = resolve(&path)?;
+        volume.remove(resolved.name()?)?;
+        Ok(())
+    })
+}
+
+/// Makes a directory.
+#[pyfunction]
+#[pyo3(signature = (path, *, mode=None))]
+pub(crate) fn mkdir(py: Python<'_>, path: PathBuf, mode: Option<u32>) -> Result<()> {
+    py.detach(|| {
+        let (resolved, volume) = resolve(&path)?;
+        let mut owner = host::owner(mode);
+        if mode.is_none() {
+            owner.mode = 0o777 & !host::umask();
+        }
+        volume.mkdir(resolved.name()?, owner)?;
+        Ok(())
+    })
+}
+
+/// Space: capacity, allocated, dead and free bytes, entries used and entries that fit the log.
+#[pyfunction]
+pub(crate) fn df(py: Python<'_>, path: PathBuf) -> Result<(u64, u64, u64, u64, u64, u64)> {
+    py.detach(|| {
+        let (_, volume) = resolve(&path)?;
+        let usage = volume.usage();
+        Ok((
+            usage.capacity,
+            usage.allocated,
+            usage.dead,
+            usage.free,
+            volume.entries(),
+            volume.log_capacity(),
+        ))
+    })
+}
+
+/// Makes a volume; its identity comes back.
+#[pyfunction]
+#[pyo3(signature = (
+    device, *, size=None, log_size=None, sparse=false, omf_minor=None, host_uuid=None, force=false
+))]
+#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+pub(crate) fn mkfs(
+    py: Python<'_>,
+    device: PathBuf,
+    size: Option<u64>,
+    log_size: Option<u64>,
+    sparse: bool,
+    omf_minor: Option<u32>,
+    host_uuid: Option<&str>,
+    force: bool,
+) -> Result<String> {
+    let host = host_uuid
+        .map(|text| {
+            Uuid::try_parse(text)
+                .map_err(|_| Error::Usage(format!("{text:?} is not a uuid of a host")))
+        })
+        .transpose()?;
+    let default = MkfsOptions::default();
+    let options = MkfsOptions {
+        size,
+        log_len: log_size.unwrap_or(default.log_len),
+        sparse,
+        omf_minor: omf_minor.unwrap_or(default.omf_minor),
+        host,
+        force,
+    };
+    py.detach(|| Ok(famfs::mkfs(&device, &options)?.uuid().to_string()))
+}
+
+/// source, mountpoint, uuid, embedded, role, locality; the last two are None where the volume can't
+/// be opened.
+type Mounting = (
+    PathBuf,
+    PathBuf,
+    Option<String>,
+    bool,
+    Option<&'static str>,
+    Option<&'static str>,
+);
+
+fn mounting(mount: &Mount) -> Mounting {
+    let volume = mount.volume().ok();
+    let role = volume.as_ref().map(|volume| match volume.role() {
+        Role::Master => "master",
+        _ => "client",
+    });
+    let locality = volume.as_ref().map(|volume| match volume.locality() {
+        Locality::Local => "local",
+        Locality::Shared => "shared",
+    });
+    let uuid = mount.uuid.or_else(|| volume.map(|volume| volume.uuid()));
+    (
+        mount.source.clone(),
+        mount.mountpoint.clone(),
+        uuid.map(|uuid| uuid.to_string()),
+        mount.embedded.is_some(),
+        role,
+        locality,
+    )
+}
+
+/// Makes a directory stand for the volume on a device, in the library way.
+#[pyfunction]
+#[pyo3(signature = (device, mountpoint, *, shared=None))]
+pub(crate) fn mount(
+    py: Python<'_>,
+    device: PathBuf,
+    mountpoint: PathBuf,
+    shared: Option<bool>,
+) -> Result<(Mounting, Vec<String>)> {
+    py.detach(|| {
+        let Mounted { mount, warnings } = mounts::mount(&device, &mountpoint, shared)?;
+        Ok((mounting(&mount), warnings))
+    })
+}
+
+/// Takes a mount away; with `discard` an embedded volume's memory is given back, with `force` also
+/// where others use it.
+#[pyfunction]
+#[pyo3(signature = (mountpoint, *, discard=false, force=false))]
+pub(crate) fn umount(
+    py: Python<'_>,
+    mountpoint: PathBuf,
+    discard: bool,
+    force: bool,
+) -> Result<()> {
+    py.detach(|| {
+        if discard && force {
+            mounts::discard(&mountpoint)?;
+        } else {
+            mounts::umount(&mountpoint, discard)?;
+        }
+        Ok(())
+    })
+}
+
+/// All mounts.
+#[pyfunction]
+pub(crate) fn mounts_list(py: Python<'_>) -> Result<Vec<Mounting>> {
+    py.detach(|| Ok(mounts::list()?.iter().map(mounting).collect()))
+}
+
+/// The mount that a path lies under, and the path in its volume.
+#[pyfunction]
+pub(crate) fn find_mount(py: Python<'_>, path: PathBuf) -> Result<(Mounting, OsString)> {
+    py.detach(|| {
+        let resolved = mounts::resolve(&path)?;
+        Ok((mounting(&resolved.mount), OsString::from_vec(resolved.path)))
+    })
+}
+
+/// Makes and mounts an embedded volume: size, bytes in huge pages, what memory it got, backing file.
+#[pyfunction]
+#[pyo3(signature = (mountpoint, *, size=None))]
+pub(crate) fn embedded_mount(
+    py: Python<'_>,
+    mountpoint: PathBuf,
+    size: Option<u64>,
+) -> Result<(Mounting, u64, u64)> {
+    py.detach(|| {
+        let made = embedded::mount(&mountpoint, size)?;
+        Ok((mounting(&made.mounted.mount), made.size, made.huge))
+    })
+}

