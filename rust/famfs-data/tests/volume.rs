@@ -1,4 +1,5 @@
 //! Datasets through a volume: published, opened, named by references.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
