@@ -200,7 +200,7 @@ fn mounting(mount: &Mount) -> Mounting {
     let volume = mount.volume().ok();
     let role = volume.as_ref().map(|volume| match volume.role() {
         Role::Master => "master",
-        _ => "client",
+        Role::Client => "client",
     });
     let locality = volume.as_ref().map(|volume| match volume.locality() {
         Locality::Local => "local",
