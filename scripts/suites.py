@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NEVER = "not in this tree yet"
 MINUTES = 60.0
+COMMAND = ROOT / "tests" / "cli"
 
 
 @dataclass
@@ -202,18 +203,31 @@ def no_package() -> str:
     return "" if prepare.has_package() else f"SKIPPED: the Python package is {NEVER}"
 
 
+def pytest(name: str, *paths: str) -> Step:
+    """Tests by pytest in the package's environment, counted from the results that it writes."""
+    results = ROOT / "target" / "test-logs" / f"{name}.xml"
+    results.unlink(missing_ok=True)
+    command = [str(BIN / "python"), "-m", "pytest", f"--junitxml={results}", *paths]
+    return Step(command, lambda _: counting.of_junit(results))
+
+
 def python() -> list[Step]:
     """The package's tests, and its stubs against what they describe."""
-    results = ROOT / "target" / "pytest.xml"
-    results.unlink(missing_ok=True)
     tool = tomllib.loads(prepare.PYPROJECT.read_text()).get("tool", {})
     paths = [] if "testpaths" in tool.get("pytest", {}).get("ini_options", {}) else ["tests"]
-    python = str(BIN / "python")
-    tests = [python, "-m", "pytest", f"--junitxml={results}", *paths]
-    return [
-        Step(tests, lambda _: counting.of_junit(results)),
-        Step([python, "-m", "mypy.stubtest", "famfs"], limit=5 * MINUTES),
-    ]
+    stubs = [str(BIN / "python"), "-m", "mypy.stubtest", "famfs"]
+    stubs += [f"--mypy-config-file={prepare.PYPROJECT}"]
+    return [pytest("python", *paths), Step(stubs, limit=5 * MINUTES)]
+
+
+def no_command_tests() -> str:
+    """Say that the tests of the command line aren't there, or can't be run yet."""
+    return no_package() or ("" if COMMAND.is_dir() else f"SKIPPED: tests/cli is {NEVER}")
+
+
+def command() -> list[Step]:
+    """The tests of the command line, which build the program by themselves."""
+    return [pytest("command", str(COMMAND))]
 
 
 ALL = [
@@ -232,9 +246,12 @@ ALL = [
     ),
     Suite("fuzz", "arbitrary bytes as a volume's image", fuzz, prepare_fuzz),
     Suite("python", "the Python package", python, prepare.package, no_package),
+    Suite(
+        "command", "the famfs command, as one types it", command, prepare.package, no_command_tests
+    ),
 ]
 GROUPS = {
-    "fast": ("scripts", "rust", "doctests", "python"),
+    "fast": ("scripts", "rust", "doctests", "python", "command"),
     "lint": ("lint",),
 }
 
