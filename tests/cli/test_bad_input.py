@@ -12,7 +12,6 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, needs_root
 from media import (
     LOG,
     MIB,
@@ -24,6 +23,8 @@ from media import (
     set_superblock,
     striped_payload,
 )
+
+from conftest import NOBODY, needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NOBODY, needs_root
 from media import LOG, MIB, bytes_at
+
+from conftest import NOBODY, needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

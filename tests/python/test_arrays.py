@@ -26,7 +26,7 @@ def made(dtype, shape):
         raw &= 1
     if dtype.kind == "U":
         raw = np.frombuffer(
-            np.array(["añb", "", "zzz"] * count)[: int(np.prod(shape))].astype(dtype).tobytes(),
+            np.array(["a\xf1b", "", "zzz"] * count)[: int(np.prod(shape))].astype(dtype).tobytes(),
             np.uint8,
         )
     return raw.view(dtype).reshape(shape)
