@@ -288,7 +288,7 @@ def test_names_that_do_not_fit(famfs: Famfs, volume: Volume) -> None:
         famfs.fails(*args, mnt / "none/x", says="famfs mkdir -p")
         famfs.fails(*args, mnt / "f/x", says="not a directory")
     famfs.fails("mkdir", "-p", mnt / "f/x", says="not a directory")
-    famfs.fails("creat", "-f", "-s", 5, mnt / "d", says="exists")
+    famfs.fails("creat", "-f", "-s", 5, mnt / "d", says="is a directory")
     for args in (["cat"], ["verify", "-S", 1, "-f"], ["getmap"], ["flush"], ["versions"]):
         famfs.fails(*args, mnt / "d", says="is a directory")
         famfs.fails(*args, mnt / "none", says="famfs ls")
