@@ -115,7 +115,7 @@ class Rules(unittest.TestCase):
                 "crates.io",
                 "/dev/dax0.0",
                 "https://docs.rs/x",
-                "a/work/b",
+                "a/homes/b",
             )
         ]
         self.assertEqual(found, [True, True, False, False, False])

@@ -15,7 +15,7 @@ def main() -> int:
     if sys.argv[1:2] == ["demo"]:
         from famfs import demo
 
-        return demo.main(sys.argv[2:])
+        return demo.program(sys.argv[2:])
     from famfs import _native
 
     # The command runs natively: Ctrl-C ends it at once, not when it is done.

@@ -19,6 +19,7 @@ from typing import Any
 
 READERS = {"carrier": "by carrier", "hour": "by hour of departure"}
 DELAYS = ("dep_delay", "arr_delay")
+INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         return _demo(arguments.size)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -298,5 +299,25 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
 
 
+def program(argv: list[str] | None = None) -> int:
+    """Runs the demonstration as the whole of a process.
+
+    Args:
+        argv: Arguments; by default those of the process.
+
+    Returns:
+        What `main` returns, unless it was interrupted: then the process ends with 130.
+    """
+    code = main(argv)
+    if code == INTERRUPTED:
+        # Where the signal came while Python ran code from a string (imports do: named tuples), a
+        # program started with -m ends itself by SIGINT at its exit, although it was caught here:
+        # CPython keeps that flag. All is cleaned up, so nothing is lost by leaving at once.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -35,7 +35,9 @@ pub enum Error {
         path: String,
     },
     /// A part of the path is a file.
-    #[error("{path}: not a directory: its parent is a file; choose another name, or make a directory")]
+    #[error(
+        "{path}: not a directory: its parent is a file; choose another name, or make a directory"
+    )]
     NotADirectory {
         /// The path.
         path: String,

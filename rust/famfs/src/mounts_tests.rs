@@ -1,0 +1,85 @@
+use super::*;
+
+fn mount_at(path: &Path) -> Mount {
+    Mount {
+        source: "/dev/dax0.0".into(),
+        mountpoint: path.to_owned(),
+        uuid: None,
+        shared: None,
+        embedded: None,
+        mode_before: None,
+        made_directory: false,
+    }
+}
+
+#[test]
+fn paths_are_real_above_the_mount_and_plain_below() {
+    let dir = tempfile::tempdir().unwrap();
+    let top = fs::canonicalize(dir.path()).unwrap();
+    fs::create_dir_all(top.join("mnt/inner")).unwrap();
+    fs::create_dir(top.join("other")).unwrap();
+    std::os::unix::fs::symlink(top.join("mnt"), top.join("link")).unwrap();
+    let mounts = [
+        mount_at(&top.join("mnt")),
+        mount_at(&top.join("mnt/inner")),
+        mount_at(&top.join("other")),
+    ];
+    let resolve = |path: &str| {
+        let absolute = format!("{}/{path}", top.display());
+        let found = resolve_in(&mounts, absolute.as_bytes(), Path::new(path))?;
+        let at = mounts.iter().position(|m| *m == found.mount).unwrap();
+        Ok::<_, Error>((at, String::from_utf8(found.path).unwrap()))
+    };
+    let cases = [
+        ("mnt", 0, ""),
+        ("mnt/", 0, ""),
+        ("mnt/a/b", 0, "a/b"),
+        ("link/a", 0, "a"),
+        ("mnt/inner/a", 1, "a"),
+        ("link/inner/a", 1, "a"),
+        ("other/../mnt//a", 9, ""),
+        (".//./link/a", 0, "a"),
+        ("mnt/./a", 9, ""),
+        ("mnt/../other/a", 9, ""),
+        ("mnt/a/../b", 9, ""),
+        ("mnt/inner/../../../etc/passwd", 9, ""),
+        ("mnt/a/", 9, ""),
+    ];
+    for (path, mount, inside) in cases {
+        match resolve(path) {
+            Ok(found) => assert_eq!(found, (mount, inside.to_owned()), "{path}"),
+            Err(Error::InvalidPath { .. }) => assert_eq!(mount, 9, "{path}"),
+            Err(other) => panic!("{path}: {other}"),
+        }
+    }
+    assert!(matches!(
+        resolve("else/where"),
+        Err(Error::NotMounted { .. })
+    ));
+    assert!(matches!(
+        resolve(&format!("mnt/{}", "x".repeat(80))),
+        Err(Error::InvalidPath { .. })
+    ));
+}
+
+#[test]
+fn of_two_equal_mounts_the_later_one_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let top = fs::canonicalize(dir.path()).unwrap();
+    let mut later = mount_at(&top);
+    later.source = "/dev/dax1.0".into();
+    let mounts = [mount_at(&top), later.clone()];
+    let path = top.join("a");
+    let found = resolve_in(&mounts, path.as_os_str().as_bytes(), &path).unwrap();
+    assert_eq!(found.mount, later);
+}
+
+#[test]
+fn the_environment_names_pairs() {
+    let mounts = from_environment(Some(OsStr::new("/dev/dax0.0=/nowhere/a:/img=/nowhere/b")));
+    let mounts = mounts.unwrap();
+    assert_eq!(mounts[1].source, Path::new("/img"));
+    assert_eq!(mounts[0].mountpoint, Path::new("/nowhere/a"));
+    assert!(from_environment(Some(OsStr::new("/dev/dax0.0"))).is_err());
+    assert!(from_environment(Some(OsStr::new(""))).unwrap().is_empty());
+}
