@@ -1,11 +1,14 @@
-//! What files are, for listings: kind, rows and columns, without opening their values.
+//! What files are, for listings: kind, rows and columns, told by a few lines of the file.
 
-use famfs::mounts::Mount;
-use famfs::{Stat, Volume};
+use std::sync::Arc;
 
-use crate::error::DataError;
+use famfs::{FileReader, Stat, Volume};
+
+use crate::arrow::ArrowMetadata;
+use crate::error::{DataError, PeekError};
 use crate::kind::Kind;
-use crate::open::{Content, Dataset};
+use crate::npy::Npy;
+use crate::place::Peek;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,32 +21,50 @@ pub struct Summary {
     pub columns: Option<u64>,
 }
 
-/// Tells what a file is. One that is broken is bytes.
+impl Peek for FileReader {
+    fn len(&self) -> u64 {
+        self.size()
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), PeekError> {
+        let len = into.len() as u64;
+        FileReader::read(self, at, into).map_err(|error| PeekError::new(at, len, error))
+    }
+}
+
+/// Tells what a file is, by its head, its footer and the headers of its batches. One that is broken
+/// is bytes.
 ///
 /// # Errors
-/// Those of [`Volume::view`], and where its memory is lost.
-pub fn summary(mount: &Mount, volume: &Volume, file: Stat) -> Result<Summary, DataError> {
-    let bytes = Summary {
-        kind: Kind::Bytes,
-        rows: None,
-        columns: None,
-    };
-    let dataset = match Dataset::of(mount, volume, file) {
-        Ok(dataset) => dataset,
-        Err(error) if error.is_about_content() => return Ok(bytes),
-        Err(error) => return Err(error),
-    };
-    let columns = match dataset.content() {
-        Content::Table(table) => Some(table.num_columns() as u64),
-        _ => None,
-    };
-    match dataset.num_rows() {
-        Ok(rows) => Ok(Summary {
-            kind: dataset.kind(),
-            rows,
-            columns,
+/// Those of [`Volume::reader`], and where its memory is lost.
+pub fn summary(volume: &Volume, file: &Stat) -> Result<Summary, DataError> {
+    let reader = volume.reader(file)?;
+    match judge(reader) {
+        Err(error) if error.is_about_content() => Ok(Summary {
+            kind: Kind::Bytes,
+            rows: None,
+            columns: None,
         }),
-        Err(error) if error.is_about_content() => Ok(bytes),
-        Err(error) => Err(error),
+        judged => judged,
     }
+}
+
+fn judge(reader: FileReader) -> Result<Summary, DataError> {
+    let mut head = [0; Kind::PREFIX];
+    let len = usize::try_from(reader.size()).map_or(Kind::PREFIX, |size| size.min(Kind::PREFIX));
+    Peek::read(&reader, 0, &mut head[..len])?;
+    let kind = Kind::of(&head[..len], reader.size());
+    let (rows, columns) = match kind {
+        Kind::Table => {
+            let table = ArrowMetadata::open(Arc::new(reader))?;
+            (Some(table.num_rows()?), Some(table.num_columns() as u64))
+        }
+        Kind::Array => (Npy::open(&reader)?.shape().first().copied(), None),
+        _ => (None, None),
+    };
+    Ok(Summary {
+        kind,
+        rows,
+        columns,
+    })
 }

@@ -192,7 +192,9 @@ impl DataError {
                 None => face(libc::EIO, "FamfsError"),
             },
             Self::Peek(PeekError { source, .. }) => {
-                if source.is::<mem::Fault>() {
+                if let Some(error) = source.downcast_ref::<famfs::Error>() {
+                    error.face()
+                } else if source.is::<mem::Fault>() {
                     face(libc::EIO, "MemoryFault")
                 } else {
                     face(libc::EUCLEAN, "Corrupt")

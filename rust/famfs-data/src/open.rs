@@ -3,10 +3,9 @@
 //! What decides where something lies (the first bytes, footers, headers) is copied out of the
 //! memory, with its faults noticed. Values are handed out in place. Two checks touch values: a
 //! column's offsets, indices and bitmaps when it is first handed out, and [`Dataset::verify`]. They
-//! read in place as well, so memory that is lost just then ends the process, as it does for whoever
-//! reads the values afterwards. Before each of them the last byte of the file's memory is copied
-//! out: a backing file that was cut is noticed there, as [`famfs::Error::MemoryFault`]; what remains
-//! is poison, and a cut at that very moment.
+//! read in place as well, after a probe of every page that they will read: memory that is lost is
+//! [`famfs::Error::MemoryFault`] there, unless it is lost in that very moment. Whoever reads the
+//! values afterwards reads memory, and what is lost then ends the process, as in every mapping.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,7 +192,11 @@ impl Dataset {
     /// If a batch's header is broken.
     pub fn num_rows(&self) -> Result<Option<u64>, DataError> {
         match &self.content {
-            Content::Table(table) => table.num_rows().map(Some).map_err(|e| self.in_file(e)),
+            Content::Table(table) => table
+                .metadata()
+                .num_rows()
+                .map(Some)
+                .map_err(|e| self.in_file(e)),
             Content::Array(array) => Ok(array.shape().first().copied()),
             Content::Bytes => Ok(None),
         }

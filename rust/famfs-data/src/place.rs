@@ -39,7 +39,22 @@ pub trait Peek: Send + Sync {
     /// # Errors
     /// If the range is outside the file or can't be read.
     fn read(&self, at: u64, into: &mut [u8]) -> Result<(), PeekError>;
+
+    /// Touches every page of a range that is about to be read in place.
+    ///
+    /// # Errors
+    /// If the range is outside the file or can't be read.
+    fn probe(&self, at: u64, len: u64) -> Result<(), PeekError> {
+        let pages = (at..at.saturating_add(len)).step_by(PAGE);
+        for at in pages.chain((len > 0).then(|| at.saturating_add(len - 1))) {
+            self.read(at, &mut [0])?;
+        }
+        Ok(())
+    }
 }
+
+/// The smallest unit of memory that is lost as a whole, on every host.
+const PAGE: usize = 4096;
 
 /// Grows as it is filled. Insists on the order that [`Place`] promises.
 impl Place for Vec<u8> {

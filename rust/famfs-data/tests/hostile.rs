@@ -3,21 +3,24 @@
 
 mod common;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::Schema;
+use arrow::array::{
+    Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch, RunArray,
+    StringArray,
+};
+use arrow::datatypes::{Int32Type, Int64Type, Schema};
 use bytes::Bytes;
-use famfs_data::DataError;
-use famfs_data::arrow::PlanOptions;
+use famfs_data::arrow::{ArrowFile, PlanOptions};
+use famfs_data::{DataError, Peek, PeekError};
 use std::sync::Arc;
 
 /// Opens a file and touches all there is: every column's every value, if it was verified.
 fn read_all(bytes: &Bytes) -> Result<usize, DataError> {
     let file = common::open(bytes)?;
-    let checked = file.check();
+    let checked = file.metadata().check();
     for batch in 0..file.num_batches() {
         for index in 0..file.num_columns() {
             if let Ok(column) = file.column(batch, index) {
-                assert_eq!(column.len(), file.batch_rows(batch)?);
+                assert_eq!(column.len(), file.metadata().batch_rows(batch)?);
                 let _ = column.logical_null_count();
             }
         }
@@ -160,6 +163,84 @@ fn misaligned_files_are_copied_where_they_must_be() {
     }
 }
 
+/// A file one page of which is lost: whoever copies it out is told.
+#[derive(Debug)]
+struct Holed {
+    bytes: Bytes,
+    lost: u64,
+}
+
+impl Peek for Holed {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), PeekError> {
+        let len = into.len() as u64;
+        if at < self.lost + 4096 && at + len > self.lost {
+            return Err(PeekError::new(at, len, "lost"));
+        }
+        Peek::read(&self.bytes, at, into)
+    }
+}
+
+#[test]
+fn a_lost_page_is_an_error_before_a_value_of_it_is_read() {
+    let rows = 40_000;
+    let texts: StringArray = (0..rows)
+        .map(|i| (i % 3 > 0).then(|| i.to_string()))
+        .collect();
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(
+        (0..rows).map(|i| (i % 5 > 0).then(|| vec![Some(i); 2])),
+    );
+    let words: DictionaryArray<Int32Type> = (0..rows).map(|i| ["a", "b"][i as usize % 2]).collect();
+    let ends = Int32Array::from_iter_values((1..=rows as i32).map(|i| i * 2));
+    let runs = RunArray::try_new(&ends, &Int64Array::from_iter_values(0..rows)).unwrap();
+    let runs: ArrayRef = Arc::new(runs.slice(0, rows as usize));
+    let numbers = Int64Array::from_iter_values(0..rows);
+    let columns: [(&str, ArrayRef, usize); 5] = [
+        // The bytes that are read when the column is handed out: bitmap and offsets or the like.
+        ("texts", Arc::new(texts), 40_000 / 8 + 160_000),
+        ("lists", Arc::new(lists), 40_000 / 8 + 160_000),
+        ("words", Arc::new(words), 160_000),
+        ("runs", runs, 80_000),
+        ("numbers", Arc::new(numbers), 0),
+    ];
+    for (name, column, read) in columns {
+        let batch = RecordBatch::try_from_iter([(name, column)]).unwrap();
+        let file = common::write(&batch.schema(), &[batch], &PlanOptions::default());
+        let bytes = common::aligned(&file);
+        let (mut found, mut opened) = (0, 0);
+        for lost in (0..file.len() as u64).step_by(4096) {
+            let bytes = bytes.clone();
+            let peek = Arc::new(Holed {
+                bytes: bytes.clone(),
+                lost,
+            });
+            let Ok(file) = ArrowFile::open(peek, bytes) else {
+                continue;
+            };
+            opened += 1;
+            match file.column(0, 0) {
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(error.message().contains("lost"), "{error}");
+                    found += 1;
+                }
+            }
+            assert!(file.verify().is_err(), "{name}: page at {lost}");
+        }
+        assert!(opened > 0);
+        // Each lost page of those that are read: some are shared with what opening reads.
+        let pages = read / 4096;
+
+        assert!(
+            (pages.saturating_sub(2)..=pages + 4).contains(&found),
+            "{name}: {found} of {pages} pages"
+        );
+    }
+}
+
 #[test]
 fn what_is_not_there_is_out_of_range() {
     let file = common::write(&Arc::new(Schema::empty()), &[], &PlanOptions::default());
@@ -168,5 +249,5 @@ fn what_is_not_there_is_out_of_range() {
         opened.batch(0),
         Err(DataError::OutOfRange { what: "batch", .. })
     ));
-    assert_eq!(opened.num_rows().unwrap(), 0);
+    assert_eq!(opened.metadata().num_rows().unwrap(), 0);
 }

@@ -33,7 +33,7 @@ fn describe(resolved: &Resolved, volume: &Volume, stat: Stat) -> Result<Entry> {
     let (kind, rows) = if stat.is_dir() {
         ("directory", None)
     } else {
-        let found = summary(&resolved.mount, volume, stat.clone())?;
+        let found = summary(volume, &stat)?;
         (found.kind.name(), found.rows)
     };
     let reference = RelPath::new(&stat.path)

@@ -158,6 +158,12 @@ impl<M: Memory> Coherence<M> {
         Ok(())
     }
 
+    /// Copies file data out afresh, which a log entry seen before names: only its lines.
+    pub(crate) fn read_data(&self, at: DevOff, into: &mut [u8]) -> Result<(), Fault> {
+        self.freshen(&[(RegionOff(at.0), into.len() as u64)])?;
+        self.memory.load(RegionOff(at.0), into)
+    }
+
     /// Writes back and drops lines on request, whatever the locality; how many there were.
     pub(crate) fn flush(&self, at: DevOff, len: u64) -> Result<u64, Fault> {
         let lines = self.memory.write_back(RegionOff(at.0), len)?;

@@ -151,6 +151,17 @@ impl Volume {
             .map_err(Error::map(self.inner.source.path()))
     }
 
+    /// A reader that copies parts of the file out: only what it reads is made fresh on this host.
+    ///
+    /// # Errors
+    /// [`Error::IsADirectory`]; [`Error::Unsupported`] for a file on a device that is not here.
+    pub fn reader(&self, file: &Stat) -> Result<FileReader> {
+        Ok(FileReader {
+            runs: self.runs(file)?,
+            volume: self.clone(),
+        })
+    }
+
     /// Where the file's bytes lie on the device: offset and length, in the file's order.
     ///
     /// # Errors
@@ -194,6 +205,52 @@ impl Volume {
 
     fn fault(&self) -> impl FnOnce(famfs_mem::Fault) -> Error {
         Error::fault(self.inner.source.path())
+    }
+}
+
+/// A committed file, read by copying: for a few bytes of one that nobody views.
+#[derive(Clone, Debug)]
+pub struct FileReader {
+    volume: Volume,
+    runs: Vec<(DevOff, u64)>,
+}
+
+impl FileReader {
+    /// The file's size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.runs.iter().map(|run| run.1).sum()
+    }
+
+    /// Copies the bytes at `off` into `into`, all of it.
+    ///
+    /// # Errors
+    /// [`Error::MemoryFault`], also for bytes past the file's end.
+    pub fn read(&self, off: u64, into: &mut [u8]) -> Result<()> {
+        let size = self.size();
+        let len = into.len() as u64;
+        if off.checked_add(len).is_none_or(|end| end > size) {
+            let at = famfs_mem::RegionOff(off);
+            return Err(self.volume.fault()(famfs_mem::Fault::OutOfRange {
+                at,
+                len,
+                size,
+            }));
+        }
+        let (mut skip, mut rest) = (off, into);
+        for &(at, len) in &self.runs {
+            let before = skip.min(len);
+            let part = usize::try_from(len - before).unwrap_or(usize::MAX);
+            let (part, left) = rest.split_at_mut(part.min(rest.len()));
+            if !part.is_empty() {
+                let at = DevOff(at.0 + before);
+                let read = self.volume.inner.coherence.read_data(at, part);
+                read.map_err(self.volume.fault())?;
+            }
+            skip -= before;
+            rest = left;
+        }
+        Ok(())
     }
 }
 

@@ -49,7 +49,7 @@ pub use coherence::Locality;
 pub use error::{Error, Face, Result};
 pub use famfs_core as core;
 pub use famfs_mem as mem;
-pub use files::Stat;
+pub use files::{FileReader, Stat};
 pub use mkfs::{MkfsOptions, mkfs};
 pub use volume::{Options, Refreshed, Volume};
 pub use writer::{Publication, Reservation};

@@ -69,7 +69,19 @@ fn an_interleaved_file_reads_as_one() {
     }
     commit(&volume, reservation, "striped", false).unwrap();
     assert!(read(&volume, "striped") == bytes);
-    assert!(read(&open(&disk), "striped") == bytes);
+    let other = open(&disk);
+    assert!(read(&other, "striped") == bytes);
+    // By copying, across chunks.
+    let reader = other.reader(&other.stat(b"striped").unwrap()).unwrap();
+    assert_eq!(reader.size(), bytes.len() as u64);
+    let mut copy = vec![0; 1_000_003];
+    for at in [0, 2 * (1 << 20) - 5, 5_000_001, bytes.len() - copy.len()] {
+        reader.read(at as u64, &mut copy).unwrap();
+        assert!(copy == bytes[at..at + copy.len()], "at {at}");
+    }
+    assert!(reader.read(bytes.len() as u64, &mut []).is_ok());
+    assert!(reader.read(bytes.len() as u64, &mut [0]).is_err());
+    assert!(reader.read(u64::MAX, &mut [0]).is_err());
     let inspected = famfs::inspect::inspect(&disk.path).unwrap();
     assert!(inspected.findings().is_empty() && inspected.fatal.is_none());
 }

@@ -10,6 +10,7 @@ use arrow::array::{ArrayData, BufferSpec, layout};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::DataType;
 use arrow::ipc::MetadataVersion;
+use std::ops::Range;
 
 /// Takes arrays out of one message, one after the other.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Builder<'a> {
     next: Slots,
     /// Data buffers of views that lie before `next`.
     data_buffers: usize,
+    /// Whether the next array is the ends of runs.
+    ends: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -34,6 +37,7 @@ impl<'a> Builder<'a> {
             batch,
             next: start,
             data_buffers,
+            ends: false,
         })
     }
 
@@ -48,7 +52,7 @@ impl<'a> Builder<'a> {
         let nulls = match data_type {
             DataType::Null | DataType::RunEndEncoded(_, _) => None,
             DataType::Union(_, _) => {
-                if self.file.version() < MetadataVersion::V5 {
+                if self.file.metadata().version() < MetadataVersion::V5 {
                     self.buffer()?;
                 }
                 None
@@ -57,8 +61,8 @@ impl<'a> Builder<'a> {
         };
         let mut buffers = Vec::new();
         for spec in &layout(data_type).buffers {
-            let buffer = self.buffer()?;
-            buffers.push(self.place(data_type, buffer, spec, len));
+            let range = self.buffer()?;
+            buffers.push(self.place(data_type, range, spec, len)?);
         }
         if matches!(data_type, DataType::Utf8View | DataType::BinaryView) {
             let count = self
@@ -66,7 +70,8 @@ impl<'a> Builder<'a> {
                 .data_buffers(self.next.views..self.next.views + 1)?;
             self.next.views += 1;
             for _ in 0..count {
-                buffers.push(self.buffer()?);
+                let range = self.buffer()?;
+                buffers.push(self.file.bytes(range));
                 // What was just taken is counted with the type's own buffers already.
                 self.next.buffers -= 1;
                 self.data_buffers += 1;
@@ -107,17 +112,24 @@ impl<'a> Builder<'a> {
             _ => return Ok(Vec::new()),
         };
         let pairs = fields.into_iter().zip(&shape.children);
-        pairs
-            .map(|(data_type, shape)| self.array(data_type, shape))
-            .collect()
+        let mut children = Vec::with_capacity(shape.children.len());
+        for (i, (child, shape)) in pairs.enumerate() {
+            // The ends of runs are checked, though their type is that of any values.
+            self.ends = i == 0 && matches!(data_type, DataType::RunEndEncoded(_, _));
+            children.push(self.array(child, shape)?);
+            self.ends = false;
+        }
+        Ok(children)
     }
 
     /// The validity bitmap; what the file says of the number of nulls is counted.
     fn nulls(&mut self, len: usize, null_count: usize) -> Result<Option<NullBuffer>, DataError> {
-        let bits = self.buffer()?;
+        let range = self.buffer()?;
         if null_count == 0 {
             return Ok(None);
         }
+        self.file.probe(range.clone())?;
+        let bits = self.file.bytes(range);
         let need = len.div_ceil(8);
         if bits.len() < need {
             let found = bits.len();
@@ -133,21 +145,29 @@ impl<'a> Builder<'a> {
         Ok(Some(nulls))
     }
 
-    fn buffer(&mut self) -> Result<Buffer, DataError> {
+    /// Where the next buffer lies in the file.
+    fn buffer(&mut self) -> Result<Range<usize>, DataError> {
         let range = self.batch.buffer(self.next.buffers + self.data_buffers)?;
         self.next.buffers += 1;
-        Ok(self.file.bytes(range))
+        Ok(range)
     }
 
-    /// A buffer as its type needs it: aligned, if need be by copying it; and the one offset of an
-    /// array without values, which a file may leave out.
-    fn place(&self, data_type: &DataType, buffer: Buffer, spec: &BufferSpec, len: usize) -> Buffer {
+    /// A buffer as its type needs it: aligned, if need be by copying it; probed, if its values are
+    /// checked; and the one offset of an array without values, which a file may leave out.
+    fn place(
+        &self,
+        data_type: &DataType,
+        range: Range<usize>,
+        spec: &BufferSpec,
+        len: usize,
+    ) -> Result<Buffer, DataError> {
+        let buffer = self.file.bytes(range.clone());
         let BufferSpec::FixedWidth {
             byte_width,
             alignment,
         } = spec
         else {
-            return buffer;
+            return Ok(buffer);
         };
         let offsets = matches!(
             data_type,
@@ -160,12 +180,19 @@ impl<'a> Builder<'a> {
                 | DataType::Map(_, _)
         );
         if offsets && len == 0 && buffer.len() < *byte_width {
-            return Buffer::from_vec(vec![0_u64]);
+            return Ok(Buffer::from_vec(vec![0_u64]));
         }
-        if buffer.as_ptr().align_offset(*alignment) == 0 {
-            return buffer;
+        if buffer.as_ptr().align_offset(*alignment) != 0 {
+            return self.file.copy(range);
         }
-        self.file.count_copy(buffer.len());
-        Buffer::from_slice_ref(buffer.as_slice())
+        // Offsets, indices, ids: what says where other values are.
+        if self.ends || !(data_type.is_primitive() || is_fixed_binary(data_type)) {
+            self.file.probe(range)?;
+        }
+        Ok(buffer)
     }
+}
+
+fn is_fixed_binary(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::FixedSizeBinary(_))
 }

@@ -11,6 +11,7 @@ mod encode;
 mod group;
 mod layout;
 mod message;
+mod metadata;
 mod open;
 mod parse;
 mod schema;
@@ -18,4 +19,5 @@ mod variants;
 mod views;
 
 pub use layout::{ArrowPlan, PlanOptions, Span};
+pub use metadata::ArrowMetadata;
 pub use open::ArrowFile;

@@ -1,49 +1,35 @@
 //! Opens an Arrow IPC file in place.
 //!
-//! Opening judges structure only: the footer, the schema, and that all blocks lie inside the file.
-//! A batch's header is read and judged when it is first asked for, so that a file of a thousand
-//! batches opens as fast as a file of one; [`ArrowFile::check`] judges them all. A column's offsets,
-//! indices and bitmaps are checked when it is first handed out, once; then it is kept. Buffers point
-//! into the file, except where it was written with too little alignment for its type: those are
-//! copied, and counted.
+//! A column's offsets, indices and bitmaps are checked when it is first handed out, once; then it is
+//! kept. Buffers point into the file, except where it was written with too little alignment for its
+//! type: those are copied, and counted. What is read in place is probed before, page by page, so
+//! that lost memory is an error and not a signal.
 //!
 //! UTF-8 is checked by [`ArrowFile::verify`] only.
 
 use super::build::Builder;
 use super::check::check_utf8;
-use super::parse::{self, Batch, Block, DictionaryBatch};
-use super::schema::{FileSchema, Shape, Slots};
+use super::metadata::ArrowMetadata;
+use super::schema::Slots;
 use crate::error::DataError;
 use crate::place::Peek;
 use arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
-use arrow::buffer::Buffer;
+use arrow::buffer::{Buffer, MutableBuffer};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::ipc::MetadataVersion;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An Arrow IPC file, open.
 ///
 /// Threads may share it.
 pub struct ArrowFile {
-    peek: Arc<dyn Peek>,
+    metadata: ArrowMetadata,
     body: Buffer,
-    version: MetadataVersion,
-    schema: SchemaRef,
-    shapes: Vec<Shape>,
-    /// Where each column's slots start in a batch's message; one more for their end.
-    starts: Vec<Slots>,
-    dictionary_types: HashMap<i64, (DataType, Shape)>,
-    metadata: HashMap<String, String>,
-    blocks: Vec<Block>,
-    batches: Vec<OnceLock<Box<Batch>>>,
-    dictionary_blocks: Vec<Block>,
-    dictionary_batches: OnceLock<Vec<DictionaryBatch>>,
     dictionaries: Mutex<HashMap<i64, ArrayData>>,
     columns: Mutex<HashMap<(usize, usize), ArrayRef>>,
     copied: AtomicU64,
@@ -53,85 +39,44 @@ impl ArrowFile {
     /// Opens a file: `peek` copies its metadata out, `body` is all of it, in place.
     ///
     /// # Errors
-    /// If the file's structure is broken, or if it uses what can't be mapped: compression, or
-    /// big-endian order.
+    /// Those of [`ArrowMetadata::open`].
     pub fn open(peek: Arc<dyn Peek>, body: Bytes) -> Result<Self, DataError> {
         if peek.len() != body.len() as u64 {
             let (size, found) = (peek.len(), body.len());
             let detail = format!("{found} bytes are mapped, expected {size}");
             return Err(DataError::corrupt("arrow file", detail));
         }
-        let footer = parse::footer(peek.as_ref())?;
-        let FileSchema {
-            schema,
-            shapes,
-            dictionaries,
-        } = footer.schema;
-        let mut end = Slots::default();
-        let mut starts = Vec::with_capacity(shapes.len() + 1);
-        starts.push(end);
-        for shape in &shapes {
-            end = end.plus(shape.slots);
-            starts.push(end);
-        }
         Ok(Self {
-            peek,
+            metadata: ArrowMetadata::open(peek)?,
             body: Buffer::from(body),
-            version: footer.version,
-            schema: Arc::new(schema),
-            shapes,
-            starts,
-            dictionary_types: dictionaries,
-            metadata: footer.metadata,
-            batches: footer.batches.iter().map(|_| OnceLock::new()).collect(),
-            blocks: footer.batches,
-            dictionary_blocks: footer.dictionaries,
-            dictionary_batches: OnceLock::new(),
             dictionaries: Mutex::default(),
             columns: Mutex::default(),
             copied: AtomicU64::new(0),
         })
     }
 
+    /// What the file says of itself.
+    #[must_use]
+    pub fn metadata(&self) -> &ArrowMetadata {
+        &self.metadata
+    }
+
     /// The table's schema.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// The footer's key-value pairs.
-    #[must_use]
-    pub fn metadata(&self) -> &HashMap<String, String> {
-        &self.metadata
+        self.metadata.schema()
     }
 
     /// The number of record batches.
     #[must_use]
     pub fn num_batches(&self) -> usize {
-        self.blocks.len()
+        self.metadata.num_batches()
     }
 
     /// The number of columns.
     #[must_use]
     pub fn num_columns(&self) -> usize {
-        self.shapes.len()
-    }
-
-    /// The number of rows of one batch.
-    ///
-    /// # Errors
-    /// If there is no such batch or its header is broken.
-    pub fn batch_rows(&self, batch: usize) -> Result<usize, DataError> {
-        Ok(self.header(batch)?.rows())
-    }
-
-    /// The number of rows of all batches: reads all their headers.
-    ///
-    /// # Errors
-    /// If a batch's header is broken.
-    pub fn num_rows(&self) -> Result<u64, DataError> {
-        let rows = (0..self.num_batches()).map(|batch| Ok(self.batch_rows(batch)? as u64));
-        rows.sum()
+        self.metadata.num_columns()
     }
 
     /// How many bytes had to be copied because the file's alignment is too small for their type.
@@ -148,9 +93,9 @@ impl ArrowFile {
         if let Some(array) = lock(&self.columns).get(&(batch, index)) {
             return Ok(array.clone());
         }
-        let header = self.header(batch)?;
-        let (Some(field), Some(shape)) = (self.schema.fields().get(index), self.shapes.get(index))
-        else {
+        let header = self.metadata.header(batch)?;
+        let field = self.schema().fields().get(index);
+        let (Some(field), Some((shape, start))) = (field, self.metadata.shape(index)) else {
             let count = self.num_columns();
             return Err(DataError::OutOfRange {
                 what: "column",
@@ -159,8 +104,7 @@ impl ArrowFile {
             });
         };
         let build = || {
-            let data =
-                Builder::new(self, header, self.starts[index])?.array(field.data_type(), shape)?;
+            let data = Builder::new(self, header, start)?.array(field.data_type(), shape)?;
             if data.len() != header.rows() {
                 let (found, rows) = (data.len(), header.rows());
                 let detail = format!("{found} values, expected {rows} as the batch has rows");
@@ -184,24 +128,15 @@ impl ArrowFile {
     /// # Errors
     /// As [`ArrowFile::column`].
     pub fn batch(&self, batch: usize) -> Result<RecordBatch, DataError> {
-        let rows = self.batch_rows(batch)?;
+        let rows = self.metadata.batch_rows(batch)?;
         let columns = (0..self.num_columns()).map(|i| self.column(batch, i));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let columns = columns.collect::<Result<_, _>>()?;
         Ok(RecordBatch::try_new_with_options(
-            self.schema.clone(),
+            self.schema().clone(),
             columns,
             &options,
         )?)
-    }
-
-    /// Judges the headers of all batches and dictionaries.
-    ///
-    /// # Errors
-    /// What is wrong with the first that is broken.
-    pub fn check(&self) -> Result<(), DataError> {
-        (0..self.num_batches()).try_for_each(|batch| self.header(batch).map(drop))?;
-        self.dictionary_batches().map(drop)
     }
 
     /// Checks everything: all structure, all columns, and the UTF-8 of all strings.
@@ -209,7 +144,8 @@ impl ArrowFile {
     /// # Errors
     /// What is wrong with the first column that is.
     pub fn verify(&self) -> Result<(), DataError> {
-        self.check()?;
+        self.metadata.check()?;
+        self.probe(0..self.body.len())?;
         for batch in 0..self.num_batches() {
             for index in 0..self.num_columns() {
                 let column = self.column(batch, index)?;
@@ -219,51 +155,27 @@ impl ArrowFile {
         Ok(())
     }
 
-    pub(super) fn version(&self) -> MetadataVersion {
-        self.version
-    }
-
     /// Bytes of the file, in place. Ranges come from [`Batch::buffer`] and are inside.
     pub(super) fn bytes(&self, range: Range<usize>) -> Buffer {
         self.body.slice_with_length(range.start, range.len())
     }
 
-    pub(super) fn count_copy(&self, bytes: usize) {
+    fn count_copy(&self, bytes: usize) {
         self.copied.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    fn header(&self, index: usize) -> Result<&Batch, DataError> {
-        let (Some(slot), Some(block)) = (self.batches.get(index), self.blocks.get(index)) else {
-            let count = self.num_batches();
-            return Err(DataError::OutOfRange {
-                what: "batch",
-                index,
-                count,
-            });
-        };
-        if let Some(batch) = slot.get() {
-            return Ok(batch);
-        }
-        let batch = parse::batch(self.peek.as_ref(), block)?;
-        batch.check_slots(self.starts.last().copied().unwrap_or_default())?;
-        Ok(slot.get_or_init(|| Box::new(batch)))
+    /// Touches the pages of a range that is about to be read in place: what is lost is an error.
+    pub(super) fn probe(&self, range: Range<usize>) -> Result<(), DataError> {
+        let (at, len) = (range.start as u64, range.len() as u64);
+        Ok(self.metadata.peek().probe(at, len)?)
     }
 
-    fn dictionary_batches(&self) -> Result<&[DictionaryBatch], DataError> {
-        if let Some(batches) = self.dictionary_batches.get() {
-            return Ok(batches);
-        }
-        let mut batches = Vec::with_capacity(self.dictionary_blocks.len());
-        for block in &self.dictionary_blocks {
-            let batch = parse::dictionary(self.peek.as_ref(), block)?;
-            let Some((_, shape)) = self.dictionary_types.get(&batch.id) else {
-                let detail = format!("dictionary {} is not in the schema", batch.id);
-                return Err(DataError::corrupt("arrow message", detail));
-            };
-            batch.batch.check_slots(shape.slots)?;
-            batches.push(batch);
-        }
-        Ok(self.dictionary_batches.get_or_init(|| batches))
+    /// A copy of a range, its faults noticed; it is counted.
+    pub(super) fn copy(&self, range: Range<usize>) -> Result<Buffer, DataError> {
+        let mut copy = MutableBuffer::from_len_zeroed(range.len());
+        self.metadata.peek().read(range.start as u64, &mut copy)?;
+        self.count_copy(copy.len());
+        Ok(copy.into())
     }
 
     /// The values of a dictionary, whose type is `values`.
@@ -275,7 +187,7 @@ impl ArrowFile {
             return Ok(data.clone());
         }
         let mut parts: Vec<ArrayRef> = Vec::new();
-        let (data_type, shape) = match self.dictionary_types.get(&id) {
+        let (data_type, shape) = match self.metadata.dictionary_type(id) {
             Some((data_type, shape)) if data_type == values => (data_type, shape),
             _ => {
                 return Err(DataError::corrupt(
@@ -284,11 +196,8 @@ impl ArrowFile {
                 ));
             }
         };
-        for found in self
-            .dictionary_batches()?
-            .iter()
-            .filter(|batch| batch.id == id)
-        {
+        let batches = self.metadata.dictionary_batches()?;
+        for found in batches.iter().filter(|batch| batch.id == id) {
             if found.delta == parts.is_empty() {
                 let what = if found.delta {
                     "continued before it began"
@@ -318,6 +227,10 @@ impl ArrowFile {
                     let detail = format!("dictionary {id} has {len} values, more than the file");
                     return Err(DataError::corrupt("arrow message", detail));
                 }
+                // Joining reads all of them in place.
+                for batch in batches.iter().filter(|batch| batch.id == id) {
+                    self.probe(batch.batch.body()?)?;
+                }
                 let joined = concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
                 self.count_copy(joined.get_buffer_memory_size());
                 joined.to_data()
@@ -336,8 +249,7 @@ impl fmt::Debug for ArrowFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ArrowFile")
             .field("size", &self.body.len())
-            .field("schema", &self.schema)
-            .field("batches", &self.blocks.len())
+            .field("metadata", &self.metadata)
             .finish_non_exhaustive()
     }
 }

@@ -263,6 +263,19 @@ impl Batch {
         Ok((len, count("nulls", nulls, super::body::signed(len as u64))?))
     }
 
+    /// Where the message's buffers lie in the file, all of them.
+    pub(super) fn body(&self) -> Result<Range<usize>, DataError> {
+        let place = |at: u64| {
+            usize::try_from(at).map_err(|_| {
+                DataError::corrupt(
+                    MESSAGE,
+                    format!("a body at {at}, past what can be addressed"),
+                )
+            })
+        };
+        Ok(place(self.body.start)?..place(self.body.end)?)
+    }
+
     /// Where buffer `i` lies in the file.
     pub(super) fn buffer(&self, i: usize) -> Result<Range<usize>, DataError> {
         let (at, len) = self.pair(&self.places.buffers, i)?;

@@ -139,7 +139,7 @@ pub fn round_trip(
         .unwrap_or_else(|error| panic!("{name}: {error:?}"));
     assert_eq!(opened.schema(), schema, "{name}: schema");
     assert_eq!(
-        opened.num_rows().expect("rows"),
+        opened.metadata().num_rows().expect("rows"),
         expected.num_rows() as u64,
         "{name}"
     );
