@@ -46,6 +46,14 @@ class ReadOnlyVolume(FamfsError, PermissionError):  # noqa: N818
     """The volume's log must not be appended to."""
 
 
+class PermissionDenied(FamfsError, PermissionError):  # noqa: N818
+    """The user may not: the device, the backing file or a directory on the way is not theirs."""
+
+
+class HostError(FamfsError, OSError):
+    """The host's system refused; `errno` says how."""
+
+
 class Busy(FamfsError):  # noqa: N818
     """Somebody else has it."""
 
@@ -75,12 +83,14 @@ __all__ = [
     "Busy",
     "Corrupt",
     "FamfsError",
+    "HostError",
     "InvalidPath",
     "MemoryFault",
     "NoSpace",
     "NotFound",
     "NotMaster",
     "NotMounted",
+    "PermissionDenied",
     "ReadOnlyVolume",
     "Unsupported",
     "VolumeChanged",

@@ -37,6 +37,8 @@ def test_the_classes_are_one_tree():
         "Unsupported": TypeError,
         "MemoryFault": OSError,
         "InvalidPath": ValueError,
+        "PermissionDenied": PermissionError,
+        "HostError": OSError,
         "NotMounted": Exception,
         "Busy": Exception,
         "VolumeChanged": Exception,

@@ -27,7 +27,7 @@ pub enum PathError {
     #[error("the path is absolute")]
     Absolute,
     /// Two slashes follow each other, or the path ends with one.
-    #[error("the path has an empty part")]
+    #[error("the path has an empty part: two slashes together, or one at its end")]
     EmptyPart,
     /// A part is `.` or `..`.
     #[error("the path has a part `.` or `..`")]

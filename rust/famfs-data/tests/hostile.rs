@@ -4,10 +4,9 @@
 mod common;
 
 use arrow::array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch, RunArray,
-    StringArray,
+    Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, RunArray, StringArray,
 };
-use arrow::datatypes::{Int32Type, Int64Type, Schema};
+use arrow::datatypes::{Int32Type, Schema};
 use bytes::Bytes;
 use famfs_data::arrow::{ArrowFile, PlanOptions};
 use famfs_data::{DataError, Peek, PeekError};
@@ -186,18 +185,20 @@ impl Peek for Holed {
 
 #[test]
 fn a_lost_page_is_an_error_before_a_value_of_it_is_read() {
-    let rows = 40_000;
+    let rows = 40_000_i32;
     let texts: StringArray = (0..rows)
         .map(|i| (i % 3 > 0).then(|| i.to_string()))
         .collect();
-    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
         (0..rows).map(|i| (i % 5 > 0).then(|| vec![Some(i); 2])),
     );
-    let words: DictionaryArray<Int32Type> = (0..rows).map(|i| ["a", "b"][i as usize % 2]).collect();
-    let ends = Int32Array::from_iter_values((1..=rows as i32).map(|i| i * 2));
-    let runs = RunArray::try_new(&ends, &Int64Array::from_iter_values(0..rows)).unwrap();
-    let runs: ArrayRef = Arc::new(runs.slice(0, rows as usize));
-    let numbers = Int64Array::from_iter_values(0..rows);
+    let words: DictionaryArray<Int32Type> = (0..rows)
+        .map(|i| if i % 2 > 0 { "a" } else { "b" })
+        .collect();
+    let ends = Int32Array::from_iter_values((1..=rows).map(|i| i * 2));
+    let runs = RunArray::try_new(&ends, &Int32Array::from_iter_values(0..rows)).unwrap();
+    let runs: ArrayRef = Arc::new(runs.slice(0, 40_000));
+    let numbers = Int32Array::from_iter_values(0..rows);
     let columns: [(&str, ArrayRef, usize); 5] = [
         // The bytes that are read when the column is handed out: bitmap and offsets or the like.
         ("texts", Arc::new(texts), 40_000 / 8 + 160_000),

@@ -2,6 +2,7 @@
 //!
 //! Owns the lifetime of addresses: whatever is placed in a [`Space`] goes when it is dropped. It
 //! must not touch the bytes.
+#![expect(unsafe_code, reason = "addresses are reserved with system calls")]
 
 use std::{ffi::c_void, io, os::fd::AsFd, ptr::NonNull};
 

@@ -1,6 +1,10 @@
 //! Page tables and huge pages of a region: filling them ahead, asking for them, counting them.
 //!
 //! None of this changes what the memory holds, and all of it may be refused by the kernel.
+#![expect(
+    unsafe_code,
+    reason = "the kernel is told of ranges by their addresses"
+)]
 
 use std::{fs, io, ops::Range};
 

@@ -2,6 +2,7 @@
 //!
 //! Owns the order within one call: edges through the cache and written back, blocks past it, a
 //! fence in every thread that stored. It must not look at bounds: its callers did.
+#![expect(unsafe_code, reason = "bytes go to memory that others may read")]
 
 use std::{
     num::NonZero,

@@ -2,6 +2,10 @@
 //!
 //! Owns the handler that runs in the child of a fork. Everything in it is async-signal-safe: other
 //! threads of the parent may have held any lock.
+#![expect(
+    unsafe_code,
+    reason = "handlers and descriptors of a fork are the system's"
+)]
 
 use std::{
     marker::PhantomData,

@@ -26,6 +26,8 @@
 //! # }
 //! ```
 
+#![deny(unsafe_code)]
+
 #[cfg(not(all(
     target_os = "linux",
     target_pointer_width = "64",
@@ -44,9 +46,9 @@ mod fork;
 mod guard;
 mod mapping;
 mod memory;
+mod per_process;
 mod record;
 mod region;
-mod registry;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod source;
@@ -60,6 +62,7 @@ pub use cache::{Instructions, Kind as CacheInstruction, cache_instructions};
 pub use copy::default_threads;
 pub use fork::{Registration, TableFull, close_in_child, generation};
 pub use memory::{Fault, Memory, RegionOff, WHOLE_WORDS};
+pub use per_process::PerProcess;
 pub use record::RecordRange;
 pub use region::{MapError, Region};
 pub use source::{Access, Identity, Kind, Source, SourceError};

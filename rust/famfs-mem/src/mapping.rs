@@ -2,6 +2,7 @@
 //!
 //! Owns the proof that an access lies in the mapping. It must not hand out references or pointers
 //! to what it maps, except to [`crate::view`].
+#![expect(unsafe_code, reason = "a mapping is an address")]
 
 use std::{fs::File, io};
 

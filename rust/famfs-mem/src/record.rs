@@ -3,6 +3,10 @@
 //! Owns the three calls for open-file-description locks (fcntl(2), `F_OFD_*`), which the safe
 //! wrappers of other crates lack: shared, so that several owners can keep one record alive, and
 //! asked about without being taken, so that a record nobody holds is known for what it is.
+#![expect(
+    unsafe_code,
+    reason = "record locks are made by a system call that no library wraps"
+)]
 
 use std::fs::File;
 use std::io;

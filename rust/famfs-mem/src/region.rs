@@ -4,6 +4,7 @@
 //! It must not know what the bytes mean.
 
 use std::{
+    collections::HashMap,
     fs::{File, OpenOptions},
     io,
     os::fd::AsRawFd,
@@ -14,12 +15,17 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    guard,
+    PerProcess, guard,
     mapping::Mapping,
     memory::{Fault, Memory, RegionOff},
-    registry::regions,
     source::{Access, Identity, Kind, Source},
 };
+
+/// The regions of this process: one mapping per volume, kept until it is forgotten.
+///
+/// Lookups take a lock, so nothing on a hot path comes here. What a forked child inherited stays
+/// mapped, and views of it stay valid.
+static REGIONS: PerProcess<HashMap<Identity, Arc<Region>>> = PerProcess::new();
 
 /// Why memory cannot be mapped, or a mapping not be changed, as asked.
 #[derive(Debug, Error)]
@@ -129,7 +135,7 @@ impl Region {
                 source: error,
             }
         };
-        let mut regions = regions();
+        let mut regions = REGIONS.lock();
         let existing = regions.get(&source.identity());
         if let Some(region) = existing
             && region.mapping.len() >= source.size()
@@ -164,7 +170,7 @@ impl Region {
     ///
     /// It stays mapped for as long as somebody, or a view, holds it.
     pub fn forget(identity: &Identity) {
-        let forgotten = regions().remove(identity);
+        let forgotten = REGIONS.lock().remove(identity);
         // Unmapping may take long: not under the lock.
         drop(forgotten);
     }
@@ -288,6 +294,7 @@ impl Memory for Region {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "tests break memory on purpose")]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the crate refuses 32-bit hosts"
@@ -532,7 +539,7 @@ mod tests {
         let dir = shm_dir();
         let (source, region) = volume(dir.path());
         region.store(RegionOff(0), b"parent").unwrap();
-        let held = regions();
+        let held = REGIONS.lock();
         let ended = in_child(|| {
             assert_eq!(read(&region, 0, 6), b"parent");
             let own = Region::map(&source).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Owns those addresses and the count of kernel mappings they cost. It must not know what the
 //! pieces are for, and it takes whole pages only.
+#![expect(unsafe_code, reason = "pieces are mapped over reserved addresses")]
 
 use std::{
     fs, io,

@@ -1,4 +1,5 @@
 //! Helpers for the tests of this crate.
+#![expect(unsafe_code, reason = "tests break memory on purpose")]
 
 use std::{fs::File, os::unix::fs::FileExt};
 

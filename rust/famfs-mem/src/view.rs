@@ -2,6 +2,7 @@
 //!
 //! Owns the lifetime of that slice. It must not be made for bytes that anybody still writes: the
 //! promise is stated at [`Region::view`].
+#![expect(unsafe_code, reason = "committed bytes become a slice here")]
 
 use std::{
     fmt,

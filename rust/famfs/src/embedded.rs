@@ -110,17 +110,25 @@ fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Resu
                 place.give_back();
                 continue;
             }
+            let made_directory = made_directory || place.made_directory().exists();
             return finish(&place, directory, made_directory, false);
         }
     }
     let wanted = size.unwrap_or_else(default_size);
     let mut last = Error::HostFull {
         path: directory.to_owned(),
-        len: wanted,
+        len: Some(wanted),
     };
     for place in places(&name) {
         let error = match place.make(wanted) {
-            Ok(()) => return finish(&place, directory, made_directory, true),
+            Ok(()) => {
+                if made_directory {
+                    // Whoever discards the volume takes the directory too, also another mount's.
+                    let mark = place.made_directory();
+                    fs::File::create(&mark).map_err(Error::io(&mark, "make"))?;
+                }
+                return finish(&place, directory, made_directory, true);
+            }
             Err(error) => error,
         };
         place.give_back();
@@ -130,7 +138,7 @@ fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Resu
             Error::HostFull { .. } => {
                 last = Error::HostFull {
                     path: place.file.clone(),
-                    len: wanted,
+                    len: Some(wanted),
                 };
             }
             _ => {}
@@ -244,6 +252,11 @@ impl Place {
         self.file.parent().unwrap_or(Path::new("/"))
     }
 
+    /// A mark beside the volume: the mount point was made for it.
+    fn made_directory(&self) -> PathBuf {
+        self.dir().join("made-directory")
+    }
+
     /// Whether there is a file and no volume in it.
     fn is_half_made(&self) -> bool {
         matches!(
@@ -321,6 +334,7 @@ impl Place {
             let _ = fs::remove_file(path_of(&source, Uuid::nil()));
         }
         let _ = fs::remove_file(&self.file);
+        let _ = fs::remove_file(self.made_directory());
         if self.memory == Memory::HugeTmpfs {
             let _ = rustix::mount::unmount(dir, rustix::mount::UnmountFlags::DETACH);
         }

@@ -94,12 +94,16 @@ pub enum Error {
         left: u64,
     },
     /// The host has no room.
-    #[error("{}: the host has no space for {len} bytes; ask for a smaller --size", path.display())]
+    #[error(
+        "{}: the host has no space{}; free some, or ask for a smaller --size",
+        path.display(),
+        len.map(|len| format!(" for {len} bytes")).unwrap_or_default()
+    )]
     HostFull {
-        /// The backing file.
+        /// The file.
         path: PathBuf,
-        /// Bytes asked for.
-        len: u64,
+        /// Bytes asked for, where that is known.
+        len: Option<u64>,
     },
     /// The path lies under no mount point.
     #[error(
@@ -230,7 +234,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// The system refused.
-    #[error("{}: {what}: {source}", path.display())]
+    #[error("{}: {what}: {source}; {}", path.display(), next_step_of(source))]
     Io {
         /// The file or device.
         path: PathBuf,
@@ -252,6 +256,18 @@ fn next_step(fatal: &Fatal) -> &'static str {
         }
         Fatal::Device(_) => "the device is not the one that the volume was made on, or was cut",
         _ => "`famfs fsck` tells more",
+    }
+}
+
+fn next_step_of(error: &io::Error) -> &'static str {
+    use io::ErrorKind as E;
+    match error.kind() {
+        E::NotFound | E::NotADirectory | E::IsADirectory => "check the path",
+        E::ReadOnlyFilesystem => "choose a place that can be written to",
+        E::AlreadyExists => "choose another name, or remove what is there",
+        E::OutOfMemory => "free some memory",
+        _ if error.raw_os_error() == Some(libc::EMFILE) => "raise the limit: `ulimit -n`",
+        _ => "the system's log may tell more",
     }
 }
 
@@ -292,7 +308,7 @@ impl Error {
             Self::NotMounted { .. } => face(libc::ENODEV, 1, "NotMounted"),
             Self::NotMaster { .. } => face(libc::EPERM, 1, "NotMaster"),
             Self::ReadOnlyVolume { .. } => face(libc::EROFS, 1, "ReadOnlyVolume"),
-            Self::Permission { .. } => face(libc::EACCES, 1, "FamfsError"),
+            Self::Permission { .. } => face(libc::EACCES, 1, "PermissionDenied"),
             Self::Busy { .. } => face(libc::EBUSY, 1, "Busy"),
             Self::Corrupt { .. } | Self::BadContent { .. } | Self::Refused { .. } => {
                 face(libc::EUCLEAN, 1, "Corrupt")
@@ -308,7 +324,7 @@ impl Error {
             Self::Forked | Self::NoReservation { .. } => face(libc::ESTALE, 1, "FamfsError"),
             Self::Usage(_) => face(libc::EINVAL, 2, "FamfsError"),
             Self::Io { source, .. } => {
-                face(source.raw_os_error().unwrap_or(libc::EIO), 1, "FamfsError")
+                face(source.raw_os_error().unwrap_or(libc::EIO), 1, "HostError")
             }
         }
     }
@@ -322,7 +338,7 @@ impl Error {
                 what,
                 next: "ask its owner for access, or run this as root",
             },
-            io::ErrorKind::StorageFull => Self::HostFull { path, len: 0 },
+            io::ErrorKind::StorageFull => Self::HostFull { path, len: None },
             _ => Self::Io { path, what, source },
         }
     }
@@ -352,7 +368,10 @@ impl Error {
                 },
                 _ => Self::io(&path, "open")(source),
             },
-            SourceError::NoSpace { path, len } => Self::HostFull { path, len },
+            SourceError::NoSpace { path, len } => Self::HostFull {
+                path,
+                len: Some(len),
+            },
             SourceError::Fault { path, source } => Self::fault(&path)(source),
             SourceError::Io {
                 path,

@@ -46,32 +46,39 @@ impl HostLock {
         // A thread that panicked while it held the lock left the media whole: every step of the
         // protocol does.
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = Instant::now();
-        let mut pause = Duration::from_micros(20);
-        loop {
-            match self.file.try_lock() {
-                Ok(()) => {
-                    return Ok(Held {
-                        file: &self.file,
-                        _threads: threads,
-                    });
-                }
-                Err(TryLockError::Error(error)) => return Err(Error::io(device, "lock")(error)),
-                Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => {
-                    let holders = format!(
-                        "{} held its lock for {} s; wait for it, or end it if it hangs",
-                        crate::holders::of_lock(&self.file),
-                        PATIENCE.as_secs()
-                    );
-                    return Err(Error::Busy {
-                        path: device.to_owned(),
-                        holders,
-                    });
-                }
-                Err(TryLockError::WouldBlock) => {
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(5));
-                }
+        wait(&self.file, device)?;
+        Ok(Held {
+            file: &self.file,
+            _threads: threads,
+        })
+    }
+}
+
+/// Waits for the lock of a device or backing file, which belongs to the open file then.
+///
+/// # Errors
+/// As [`HostLock::hold`].
+pub(crate) fn wait(file: &File, device: &Path) -> Result<()> {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(20);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(Error::io(device, "lock")(error)),
+            Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => {
+                let holders = format!(
+                    "{} held its lock for {} s; wait for it, or end it if it hangs",
+                    crate::holders::of_lock(file),
+                    PATIENCE.as_secs()
+                );
+                return Err(Error::Busy {
+                    path: device.to_owned(),
+                    holders,
+                });
+            }
+            Err(TryLockError::WouldBlock) => {
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(5));
             }
         }
     }

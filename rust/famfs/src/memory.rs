@@ -69,7 +69,7 @@ pub(crate) fn check(path: &Path, len: u64) -> Result<()> {
     if len > available - available / RESERVE {
         return Err(Error::HostFull {
             path: path.to_owned(),
-            len,
+            len: Some(len),
         });
     }
     Ok(())

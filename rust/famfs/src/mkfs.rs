@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::coherence::{Coherence, FIRST_LINE, Locality};
 use crate::error::{Error, Result};
 use crate::host;
+use crate::lock;
 use crate::memory;
 
 /// What a new volume is to be.
@@ -76,7 +77,7 @@ pub fn mkfs(path: &Path, options: &MkfsOptions) -> Result<Superblock> {
         )));
     }
     // Readers and writers of this host wait, or are told that the volume changed.
-    source.file().lock().map_err(Error::io(path, "lock"))?;
+    lock::wait(source.file(), path)?;
     // Also where the file was made by this call: another may have been faster to lock it.
     if !options.force {
         refuse_volume(&source)?;
@@ -137,7 +138,7 @@ fn open(path: &Path, options: &MkfsOptions) -> Result<(Source, bool)> {
         }
         (Err(error), _) => Err(Error::source(error)),
         (Ok(mut source), Some(size)) if source.kind() == Kind::File => {
-            source.file().lock().map_err(Error::io(path, "lock"))?;
+            lock::wait(source.file(), path)?;
             if !options.force {
                 refuse_volume(&source)?;
             }

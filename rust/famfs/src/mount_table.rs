@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::lock;
 use crate::mounts::Mount;
 
 /// One file of mounts.
@@ -117,7 +118,7 @@ impl Table {
             .mode(0o600)
             .open(self.dir.join(name))
             .map_err(io("lock the table of mounts in"))?;
-        lock.lock().map_err(io("lock the table of mounts in"))?;
+        lock::wait(&lock, &self.dir.join(name))?;
         Ok(lock)
     }
 

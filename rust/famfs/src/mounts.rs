@@ -9,10 +9,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use famfs_core::path::{PathError, RelPath};
-use famfs_mem::Region;
+use famfs_mem::{PerProcess, Region};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -222,35 +221,8 @@ impl Resolved {
     }
 }
 
-/// The volumes that this process has open, by device: one mapping each, kept.
-static VOLUMES: Mutex<Option<Opened>> = Mutex::new(None);
-
-#[derive(Debug)]
-struct Opened {
-    generation: u64,
-    volumes: HashMap<(PathBuf, Option<bool>), Volume>,
-}
-
-fn opened<T>(work: impl FnOnce(&mut HashMap<(PathBuf, Option<bool>), Volume>) -> T) -> T {
-    let mut opened = VOLUMES.lock().unwrap_or_else(PoisonError::into_inner);
-    let generation = famfs_mem::generation();
-    if opened
-        .as_ref()
-        .is_none_or(|opened| opened.generation != generation)
-    {
-        // In a forked child: what the parent opened is forgotten, and never dropped, since its
-        // locks may have been held by threads that are not here.
-        std::mem::forget(opened.take());
-        *opened = Some(Opened {
-            generation,
-            volumes: HashMap::new(),
-        });
-    }
-    match opened.as_mut() {
-        Some(opened) => work(&mut opened.volumes),
-        None => work(&mut HashMap::new()),
-    }
-}
+/// The volumes that this process has open, by device and locality: one mapping each, kept.
+static VOLUMES: PerProcess<HashMap<(PathBuf, Option<bool>), Volume>> = PerProcess::new();
 
 impl Mount {
     /// Whose caches see the volume, where the mount says so.
@@ -276,7 +248,7 @@ impl Mount {
     /// mounted.
     pub fn volume(&self) -> Result<Volume> {
         let key = (self.source.clone(), self.shared);
-        let known = opened(|volumes| volumes.get(&key).cloned());
+        let known = VOLUMES.lock().get(&key).cloned();
         if let Some(volume) = known
             && is_at(&volume, &self.source)
         {
@@ -292,7 +264,7 @@ impl Mount {
             read_only: false,
         };
         let volume = self.check(Volume::open(&self.source, options)?)?;
-        opened(|volumes| volumes.insert(key, volume.clone()));
+        VOLUMES.lock().insert(key, volume.clone());
         Ok(volume)
     }
 
@@ -466,14 +438,12 @@ fn take_away(directory: &Path, discard: bool, even_if_used: bool) -> Result<Moun
             }
         }
         remove(&table, &mount)?;
-        opened(|volumes| {
-            volumes.retain(|(source, _), volume| {
-                if *source == mount.source {
-                    // Views keep the memory; nothing else does any more.
-                    Region::forget(&volume.identity());
-                }
-                *source != mount.source
-            });
+        VOLUMES.lock().retain(|(source, _), volume| {
+            if *source == mount.source {
+                // Views keep the memory; nothing else does any more.
+                Region::forget(&volume.identity());
+            }
+            *source != mount.source
         });
         restore_mode(&mount);
         if is_gone {

@@ -41,6 +41,9 @@ pub struct Options {
 }
 
 /// A volume, opened. Clones are the same volume; threads may share it.
+///
+/// A forked child reads with it, unless another thread of the parent followed the log just then:
+/// what opens by path ([`crate::mounts`]) opens the child's own, and so does whoever is to write.
 #[derive(Clone, Debug)]
 pub struct Volume {
     pub(crate) inner: Arc<Inner>,

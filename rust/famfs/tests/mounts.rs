@@ -184,6 +184,7 @@ fn an_embedded_volume_is_made_once_and_given_back() {
         !backing.exists() && !backing.parent().unwrap().exists(),
         "nothing is left behind"
     );
+    assert!(!directory.exists(), "it was made for the volume");
     assert!(matches!(
         mounts::resolve(&directory),
         Err(Error::NotMounted { .. })

@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// An Arrow IPC file, open.
 ///
@@ -33,6 +33,8 @@ pub struct ArrowFile {
     dictionaries: Mutex<HashMap<i64, ArrayData>>,
     columns: Mutex<HashMap<(usize, usize), ArrayRef>>,
     copied: AtomicU64,
+    /// Of the process that opened it.
+    generation: u64,
 }
 
 impl ArrowFile {
@@ -52,6 +54,7 @@ impl ArrowFile {
             dictionaries: Mutex::default(),
             columns: Mutex::default(),
             copied: AtomicU64::new(0),
+            generation: famfs::mem::generation(),
         })
     }
 
@@ -90,7 +93,9 @@ impl ArrowFile {
     /// # Errors
     /// If there is no such column or batch, or if the column's data is not what its type needs.
     pub fn column(&self, batch: usize, index: usize) -> Result<ArrayRef, DataError> {
-        if let Some(array) = lock(&self.columns).get(&(batch, index)) {
+        if let Some(columns) = self.lock(&self.columns)
+            && let Some(array) = columns.get(&(batch, index))
+        {
             return Ok(array.clone());
         }
         let header = self.metadata.header(batch)?;
@@ -117,10 +122,10 @@ impl ArrowFile {
             Ok(make_array(data))
         };
         let array = build().map_err(|error| error.in_column(batch, index))?;
-        Ok(lock(&self.columns)
-            .entry((batch, index))
-            .or_insert(array)
-            .clone())
+        Ok(match self.lock(&self.columns) {
+            Some(mut columns) => columns.entry((batch, index)).or_insert(array).clone(),
+            None => array,
+        })
     }
 
     /// One batch, in place.
@@ -183,7 +188,9 @@ impl ArrowFile {
     /// A dictionary's values may hold other dictionaries, but never itself: its type would be part
     /// of itself.
     pub(super) fn dictionary(&self, id: i64, values: &DataType) -> Result<ArrayData, DataError> {
-        if let Some(data) = lock(&self.dictionaries).get(&id) {
+        if let Some(known) = self.lock(&self.dictionaries)
+            && let Some(data) = known.get(&id)
+        {
             return Ok(data.clone());
         }
         let mut parts: Vec<ArrayRef> = Vec::new();
@@ -236,13 +243,25 @@ impl ArrowFile {
                 joined.to_data()
             }
         };
-        Ok(lock(&self.dictionaries).entry(id).or_insert(data).clone())
+        Ok(match self.lock(&self.dictionaries) {
+            Some(mut known) => known.entry(id).or_insert(data).clone(),
+            None => data,
+        })
     }
-}
 
-/// What is behind these locks is only ever added to, whole: a panic elsewhere leaves it sound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is kept for the next time; `None` where a forked child can't have it at once: a thread
+    /// that is not here may hold it for ever.
+    fn lock<'a, T>(&self, kept: &'a Mutex<T>) -> Option<MutexGuard<'a, T>> {
+        // What is behind the lock is only ever added to, whole: a panic elsewhere leaves it sound.
+        if self.generation == famfs::mem::generation() {
+            return Some(kept.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        match kept.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 impl fmt::Debug for ArrowFile {

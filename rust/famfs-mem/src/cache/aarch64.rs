@@ -1,4 +1,5 @@
 //! Cache instructions of 64-bit Arm: every processor has them, only the line's size differs.
+#![expect(unsafe_code, reason = "instructions of the processor")]
 
 use std::arch::asm;
 

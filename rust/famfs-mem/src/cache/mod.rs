@@ -2,6 +2,7 @@
 //!
 //! Owns the choice of instruction, made once per process, and the lines a range touches. It must
 //! not decide when lines are written back or dropped, and it does not fence: the caller does.
+#![expect(unsafe_code, reason = "instructions of the processor")]
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

@@ -7,6 +7,10 @@
 //!
 //! Under `qemu-user` all of this works, except that cache instructions are emulated as nothing: they
 //! reach no memory there and so never fault. The tests of that say so and need a real processor.
+#![expect(
+    unsafe_code,
+    reason = "routines that survive a fault are written in assembly"
+)]
 
 use std::arch::{asm, global_asm};
 

@@ -9,6 +9,7 @@
 //! This module must not know what a region is: it deals in addresses. What it can not help with:
 //! a thread that blocks SIGBUS is killed by the kernel when it touches lost memory, and references
 //! handed out to others (a view's slice) are not accesses of ours.
+#![expect(unsafe_code, reason = "routines that survive a fault take addresses")]
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod aarch64;

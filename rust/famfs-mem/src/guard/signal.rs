@@ -8,6 +8,7 @@
 //! time a region is mapped: until then, lost memory ends in their handler. Theirs may believe that
 //! ours is what to fall back on, so on a signal that is not ours we put them back before we pass
 //! it on; what they then hand down to us goes to whoever was there first. Nothing goes in circles.
+#![expect(unsafe_code, reason = "signal handlers are the system's")]
 
 use std::{
     io, mem, ptr,

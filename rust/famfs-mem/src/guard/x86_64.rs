@@ -5,6 +5,10 @@
 //! any instruction between `begin` and `end` the handler may continue at `stopped`, which returns
 //! to the caller as the routine itself would. Routines that dirty the upper halves of vector
 //! registers lie after `wide`, and continue at `wide_stopped`, which cleans them.
+#![expect(
+    unsafe_code,
+    reason = "routines that survive a fault are written in assembly"
+)]
 
 use std::arch::{asm, global_asm};
 

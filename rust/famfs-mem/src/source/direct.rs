@@ -2,6 +2,7 @@
 //!
 //! Owns the bounce buffer and the edges of a write, which are read first: no other writer may be at
 //! work in the same units.
+#![expect(unsafe_code, reason = "direct I/O needs aligned memory")]
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 

@@ -1,3 +1,4 @@
+#![expect(unsafe_code, reason = "tests break memory on purpose")]
 use std::os::unix::{ffi::OsStrExt, net::UnixListener};
 
 use super::*;
