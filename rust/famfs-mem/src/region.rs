@@ -15,7 +15,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    PerProcess, guard,
+    PerProcess, above_standard, guard,
     mapping::Mapping,
     memory::{Fault, Memory, RegionOff},
     source::{Access, Identity, Kind, Source},
@@ -146,7 +146,7 @@ impl Region {
         }
         // Longer, but not writable, must not lose the permission that others count on.
         let kept = existing.filter(|region| region.mapping.is_writable());
-        let writable = source.access() == Access::ReadWrite || kept.is_some();
+        let writable = source.access() != Access::ReadOnly || kept.is_some();
         let file = match kept {
             Some(region) if source.access() == Access::ReadOnly => &region.file,
             _ => source.file(),
@@ -241,6 +241,7 @@ fn another(file: &File, writable: bool) -> io::Result<File> {
         .write(writable)
         .open(path)
         .or_else(|_| file.try_clone())
+        .and_then(above_standard)
 }
 
 impl Memory for Region {

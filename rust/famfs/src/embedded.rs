@@ -171,6 +171,11 @@ fn finish(place: &Place, directory: &Path, made_directory: bool, is_new: bool) -
 
 fn report(mounted: Mounted, is_new: bool) -> Result<Made> {
     let volume = mounted.mount.volume()?;
+    if !is_new {
+        // Only pages that this process has touched are counted.
+        let all = RegionOff(0)..RegionOff(famfs_mem::Memory::len(&**volume.region()));
+        let _ = volume.region().populate(all, Populate::Read);
+    }
     let huge = volume.region().huge_bytes().unwrap_or(0);
     let size = famfs_mem::Memory::len(&**volume.region());
     Ok(Made {

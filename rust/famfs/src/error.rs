@@ -48,6 +48,21 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// A name in a volume was expected.
+    #[error("{path}: is the mount point itself; name a file or directory in it")]
+    IsTheMountPoint {
+        /// The path.
+        path: String,
+    },
+    /// There is no such device or backing file.
+    #[error(
+        "{}: no such device or file; check the path (`famfs mounts` lists what is mounted)",
+        path.display()
+    )]
+    NoDevice {
+        /// The path.
+        path: PathBuf,
+    },
     /// A directory to be removed has something in it.
     #[error("{path}: the directory is not empty; remove what is in it first, or use `famfs rm -r`")]
     DirectoryNotEmpty {
@@ -56,8 +71,8 @@ pub enum Error {
     },
     /// The name is taken.
     #[error(
-        "{path}: exists already; publish with overwrite to put a new version in its place, or \
-         choose another name"
+        "{path}: exists already; choose another name, or put a new version in its place \
+         (overwrite=True in Python, --force on the command line)"
     )]
     AlreadyExists {
         /// The path.
@@ -295,7 +310,9 @@ impl Error {
     #[must_use]
     pub fn face(&self) -> Face {
         match self {
-            Self::NotFound { .. } | Self::ParentMissing { .. } => face(libc::ENOENT, 1, "NotFound"),
+            Self::NotFound { .. } | Self::ParentMissing { .. } | Self::NoDevice { .. } => {
+                face(libc::ENOENT, 1, "NotFound")
+            }
             Self::NotADirectory { .. } => face(libc::ENOTDIR, 1, "InvalidPath"),
             Self::IsADirectory { .. } => face(libc::EISDIR, 1, "InvalidPath"),
             Self::DirectoryNotEmpty { .. } => face(libc::ENOTEMPTY, 1, "Busy"),
@@ -320,12 +337,32 @@ impl Error {
                 reason: PathError::TooLong { .. },
                 ..
             } => face(libc::ENAMETOOLONG, 1, "InvalidPath"),
-            Self::InvalidPath { .. } => face(libc::EINVAL, 1, "InvalidPath"),
+            Self::InvalidPath { .. } | Self::IsTheMountPoint { .. } => {
+                face(libc::EINVAL, 1, "InvalidPath")
+            }
             Self::Forked | Self::NoReservation { .. } => face(libc::ESTALE, 1, "FamfsError"),
             Self::Usage(_) => face(libc::EINVAL, 2, "FamfsError"),
             Self::Io { source, .. } => {
                 face(source.raw_os_error().unwrap_or(libc::EIO), 1, "HostError")
             }
+        }
+    }
+
+    /// The same error, about a path as the user wrote it.
+    #[must_use]
+    pub fn about(self, asked: &Path) -> Self {
+        let path = asked.display().to_string();
+        match self {
+            Self::NotFound { .. } => Self::NotFound { path },
+            Self::ParentMissing { .. } => Self::ParentMissing { path },
+            Self::NotADirectory { .. } => Self::NotADirectory { path },
+            Self::IsADirectory { .. } => Self::IsADirectory { path },
+            Self::IsTheMountPoint { .. } => Self::IsTheMountPoint { path },
+            Self::DirectoryNotEmpty { .. } => Self::DirectoryNotEmpty { path },
+            Self::AlreadyExists { .. } => Self::AlreadyExists { path },
+            Self::NoSpace { reason, .. } => Self::NoSpace { path, reason },
+            Self::LogFull { wanted, left, .. } => Self::LogFull { path, wanted, left },
+            other => other,
         }
     }
 
@@ -358,10 +395,7 @@ impl Error {
     pub(crate) fn source(error: SourceError) -> Self {
         match error {
             SourceError::Open { path, source } => match source.kind() {
-                io::ErrorKind::NotFound => Self::Usage(format!(
-                    "{}: no such device or file; `famfs mkfs --size` makes a backing file",
-                    path.display()
-                )),
+                io::ErrorKind::NotFound => Self::NoDevice { path },
                 io::ErrorKind::AlreadyExists => Self::Busy {
                     path,
                     holders: "another process made it at the same time; try again".into(),

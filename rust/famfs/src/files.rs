@@ -120,6 +120,9 @@ impl Volume {
     /// [`Error::NotFound`], [`Error::IsADirectory`].
     pub fn versions(&self, path: &[u8]) -> Result<Vec<Stat>> {
         let state = self.inner.read();
+        if path.is_empty() {
+            return Err(Error::IsADirectory { path: ".".into() });
+        }
         let node = state.lookup(path)?;
         if node.is_dir() {
             return Err(Error::IsADirectory {

@@ -80,7 +80,7 @@ pub fn mkfs(path: &Path, options: &MkfsOptions) -> Result<Superblock> {
     lock::wait(source.file(), path)?;
     // Also where the file was made by this call: another may have been faster to lock it.
     if !options.force {
-        refuse_volume(&source)?;
+        refuse_data(&source)?;
     }
     let is_new = is_new && {
         let mut bytes = [0; SUPERBLOCK_LEN];
@@ -125,7 +125,7 @@ fn check_sizes(path: &Path, options: &MkfsOptions) -> Result<()> {
 
 /// Opens what is there, or makes the backing file; whether it was made.
 fn open(path: &Path, options: &MkfsOptions) -> Result<(Source, bool)> {
-    match (Source::open(path, Access::ReadWrite), options.size) {
+    match (Source::open(path, Access::Exclusive), options.size) {
         (Err(SourceError::Open { source, .. }), Some(size))
             if source.kind() == std::io::ErrorKind::NotFound =>
         {
@@ -136,23 +136,31 @@ fn open(path: &Path, options: &MkfsOptions) -> Result<(Source, bool)> {
             let made = Source::create_file(path, size, options.sparse);
             made.map(|source| (source, true)).map_err(Error::source)
         }
+        (Err(SourceError::Open { path, source }), None)
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Err(Error::Usage(format!(
+                "{}: no such device or file; with --size a backing file is made",
+                path.display()
+            )))
+        }
+        (Err(SourceError::Open { path, source }), _)
+            if source.kind() == std::io::ErrorKind::ResourceBusy =>
+        {
+            Err(Error::Busy {
+                path,
+                holders: "the kernel uses the device: it is mounted, or part of something; \
+                          umount it first"
+                    .into(),
+            })
+        }
         (Err(error), _) => Err(Error::source(error)),
-        (Ok(mut source), Some(size)) if source.kind() == Kind::File => {
+        (Ok(source), Some(size)) if source.kind() == Kind::File => {
             lock::wait(source.file(), path)?;
             if !options.force {
-                refuse_volume(&source)?;
+                refuse_data(&source)?;
             }
-            if source.size() != size {
-                source
-                    .set_len(size - size % ALLOC_UNIT)
-                    .map_err(Error::source)?;
-            }
-            if !options.sparse {
-                let taken = source.file().metadata().map_or(0, |m| m.blocks() * 512);
-                memory::check(path, size.saturating_sub(taken))?;
-                source.allocate(0, source.size()).map_err(Error::source)?;
-            }
-            Ok((source, false))
+            Ok((resized(source, size, options.sparse)?, false))
         }
         (Ok(source), Some(_)) => Err(Error::Usage(format!(
             "{}: --size is for backing files, a device has its own",
@@ -162,12 +170,49 @@ fn open(path: &Path, options: &MkfsOptions) -> Result<(Source, bool)> {
             "{}: the file is empty; say its size with --size",
             source.path().display()
         ))),
+        (Ok(source), None) if !source.is_memory() && !options.force => Err(Error::Usage(format!(
+            "{}: a block device that is no memory, such as a disk: a volume there can't be \
+             mounted; use a /dev/pmem or /dev/dax device or a backing file, or --force",
+            source.path().display()
+        ))),
         (Ok(source), None) => Ok((source, false)),
     }
 }
 
-/// Refuses a device that holds anything like a volume, in any state.
-fn refuse_volume(source: &Source) -> Result<()> {
+/// A backing file given its new size, with its space taken; as it was where that can't be had.
+fn resized(mut source: Source, size: u64, sparse: bool) -> Result<Source> {
+    let (before, size) = (source.size(), size - size % ALLOC_UNIT);
+    let path = source.path().to_owned();
+    if !sparse {
+        let taken = source.file().metadata().map_or(0, |m| m.blocks() * 512);
+        memory::check(&path, size.saturating_sub(taken))?;
+    }
+    let resize = |source: &mut Source| {
+        if source.size() != size {
+            source.set_len(size).map_err(Error::source)?;
+        }
+        if !sparse {
+            source.allocate(0, size).map_err(Error::source)?;
+        }
+        Ok(())
+    };
+    if size < before && !sparse {
+        // What is to be cut off is cut only when the rest is sure to be had.
+        source.allocate(0, size).map_err(Error::source)?;
+    }
+    resize(&mut source).inspect_err(|_| {
+        // A volume may be there, which is mounted at its old size.
+        let _ = source.set_len(before);
+    })?;
+    Ok(source)
+}
+
+/// How much of a device is looked at for data: what comes before the log, where file systems,
+/// partition tables and swap have what tells of them.
+const LOOKED_AT: u64 = LOG_OFFSET;
+
+/// Refuses a device that holds anything like a volume, in any state, or other data.
+fn refuse_data(source: &Source) -> Result<()> {
     use famfs_core::superblock::SuperblockError as E;
     let mut bytes = [0; SUPERBLOCK_LEN];
     if source.size() < SUPERBLOCK_LEN as u64 {
@@ -180,16 +225,22 @@ fn refuse_volume(source: &Source) -> Result<()> {
             path,
             uuid: superblock.uuid(),
         }),
-        // A volume of another version, or a damaged one, is not ours to lose either.
-        Err(E::Magic { .. } | E::Truncated { .. })
-            if source.kind() == Kind::File && bytes != [0; SUPERBLOCK_LEN] =>
-        {
-            Err(Error::Usage(format!(
-                "{}: holds data that is no volume; --force makes one over it",
-                path.display()
-            )))
+        // Memory that was never formatted may hold anything: a dax device has no file systems.
+        Err(E::Magic { .. } | E::Truncated { .. }) if source.kind() == Kind::DevDax => Ok(()),
+        Err(E::Magic { .. } | E::Truncated { .. }) => {
+            let len = usize::try_from(source.size().min(LOOKED_AT)).unwrap_or(0);
+            let mut head = vec![0; len];
+            source.read_at(0, &mut head).map_err(Error::source)?;
+            match head.iter().position(|byte| *byte != 0) {
+                None => Ok(()),
+                Some(at) => Err(Error::Usage(format!(
+                    "{}: holds data that is no volume (from byte {at} on); --force makes one over \
+                     it, and the data is lost",
+                    path.display()
+                ))),
+            }
         }
-        Err(E::Magic { .. } | E::Truncated { .. }) => Ok(()),
+        // A volume of another version, or a damaged one, is not ours to lose either.
         Err(_) => {
             let uuid = Uuid::from_slice(&bytes[48..64]).unwrap_or_default();
             Err(Error::VolumeExists { path, uuid })

@@ -189,9 +189,14 @@ fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolve
     let rest = &absolute[end..];
     let inside = rest.strip_prefix(b"/").unwrap_or(rest);
     if !inside.is_empty() {
-        RelPath::new(inside).map_err(|reason| Error::InvalidPath {
+        let invalid = |reason| Error::InvalidPath {
             path: asked.display().to_string(),
             reason,
+        };
+        RelPath::new(inside).map_err(|reason| match reason {
+            // Two slashes behind the mount point.
+            PathError::Absolute => invalid(PathError::EmptyPart),
+            reason => invalid(reason),
         })?;
     }
     Ok(Resolved {
@@ -204,12 +209,13 @@ impl Resolved {
     /// The path in the volume, of something that is or can be there: not the mount point itself.
     ///
     /// # Errors
-    /// [`Error::InvalidPath`] for the mount point.
+    /// [`Error::IsTheMountPoint`].
     pub fn name(&self) -> Result<RelPath> {
-        RelPath::new(&self.path).map_err(|reason| Error::InvalidPath {
-            path: self.mount.mountpoint.display().to_string(),
-            reason,
-        })
+        let path = self.mount.mountpoint.display().to_string();
+        if self.path.is_empty() {
+            return Err(Error::IsTheMountPoint { path });
+        }
+        RelPath::new(&self.path).map_err(|reason| Error::InvalidPath { path, reason })
     }
 
     /// The volume, opened in this process and refreshed.
@@ -293,21 +299,23 @@ fn is_at(volume: &Volume, path: &Path) -> bool {
 /// The volume with this identity, wherever it is mounted.
 ///
 /// # Errors
-/// [`Error::NotMounted`].
+/// [`Error::NotMounted`]; where it is mounted and can't be opened, what [`Mount::volume`] says.
 pub fn find(uuid: Uuid) -> Result<(Mount, Volume)> {
     let mounts = list()?;
     let likely = mounts.iter().filter(|mount| mount.uuid == Some(uuid));
     let unknown = mounts.iter().filter(|mount| mount.uuid.is_none());
+    let mut refused = None;
     for mount in likely.chain(unknown) {
-        if let Ok(volume) = mount.volume()
-            && volume.uuid() == uuid
-        {
-            return Ok((mount.clone(), volume));
+        match mount.volume() {
+            Ok(volume) if volume.uuid() == uuid => return Ok((mount.clone(), volume)),
+            // It is mounted, and can't be had: why is what helps.
+            Err(error) if mount.uuid == Some(uuid) => refused = Some(error),
+            _ => {}
         }
     }
-    Err(Error::NotMounted {
+    Err(refused.unwrap_or_else(|| Error::NotMounted {
         path: format!("the volume {uuid}"),
-    })
+    }))
 }
 
 /// Makes `directory` stand for the volume on `source`, in the library way.
@@ -316,10 +324,9 @@ pub fn find(uuid: Uuid) -> Result<(Mount, Volume)> {
 /// As [`Volume::open`]; [`Error::Busy`] where something is mounted there.
 pub fn mount(source: &Path, directory: &Path, shared: Option<bool>) -> Result<Mounted> {
     let real = fs::canonicalize(source).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::Usage(format!(
-            "{}: no such device or file; `famfs mkfs` makes a volume",
-            source.display()
-        )),
+        std::io::ErrorKind::NotFound => Error::NoDevice {
+            path: source.to_owned(),
+        },
         _ => Error::io(source, "find")(error),
     })?;
     let locality = Mount::locality_of(shared);
@@ -420,7 +427,11 @@ pub fn discard(directory: &Path) -> Result<Mount> {
 }
 
 fn take_away(directory: &Path, discard: bool, even_if_used: bool) -> Result<Mount> {
-    let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let real = match fs::canonicalize(directory) {
+        Ok(real) => real,
+        // Removed meanwhile: its name is what is left of it.
+        Err(_) => std::path::absolute(directory).map_err(Error::io(directory, "find"))?,
+    };
     for table in tables().into_iter().rev() {
         // Lines whose volumes are gone too: their directories are to be as they were.
         let lines = match table.read_all() {

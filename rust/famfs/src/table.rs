@@ -128,23 +128,25 @@ impl Table {
         let file = match open(false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => match open(true) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(false),
-                made => made.inspect(|file| {
-                    // Whoever may write the volume may reserve in it, as far as we may say so.
-                    let shared = Permissions::from_mode(volume.mode() & 0o666);
-                    let _ = rustix::fs::fchown(
-                        file,
-                        None,
-                        Some(rustix::fs::Gid::from_raw(volume.gid())),
-                    );
-                    let _ = file.set_permissions(shared);
-                }),
+                made => made,
             },
             opened => opened,
         }
+        .and_then(famfs_mem::above_standard)
         .map_err(Error::io(&path, "open the reservations in"))?;
         let metadata = file.metadata().map_err(Error::io(&path, "examine"))?;
         if !metadata.is_file() || metadata.nlink() != 1 {
             return Err(not_a_table(&path));
+        }
+        // Whoever may write the volume may reserve in it, as far as we may say so: also where the
+        // volume's mode was changed since.
+        let mode = volume.mode() & 0o666;
+        if metadata.gid() != volume.gid() {
+            let group = rustix::fs::Gid::from_raw(volume.gid());
+            let _ = rustix::fs::fchown(&file, None, Some(group));
+        }
+        if metadata.mode() & 0o777 != mode {
+            let _ = file.set_permissions(Permissions::from_mode(mode));
         }
         let closed = Some(
             close_in_child(file.as_raw_fd()).map_err(|full| Error::Unsupported {

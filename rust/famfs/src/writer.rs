@@ -1,10 +1,9 @@
 //! Writing: reserve, fill, commit.
 //!
 //! Owns what a publisher may do and in which order: space is reserved under the host lock, filled
-//! without it, and named by the log under it again. Nothing is visible before the commit, and what
-//! is dropped before it was never there.
+//! without it ([`crate::reservation`]), and named by the log under it again. Nothing is visible
+//! before the commit, and what is dropped before it was never there.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
@@ -12,27 +11,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use famfs_core::append;
 use famfs_core::entry::{DeleteEntry, Entry, FileEntry, MkdirEntry, Owner};
-use famfs_core::extent::Map;
 use famfs_core::path::RelPath;
-use famfs_core::space::Layout;
+use famfs_core::space::{Layout, SpaceError};
 use famfs_core::superblock::Role;
-use famfs_core::units::{ByteLen, FileOff, Slot};
-use famfs_mem::{Access, Kind, Registration, Source, close_in_child, default_threads};
+use famfs_core::units::{ByteLen, Slot};
+use famfs_mem::{Access, Kind, Registration, Source, close_in_child};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::lock::{Held, HostLock};
+use crate::reservation::Reservation;
 use crate::table::{Promise, Table};
 use crate::volume::{Inner, State, Volume};
-
-/// Data from this size on is written by several threads.
-const PARALLEL_FROM: u64 = 8 << 20;
-
-/// A gap from this size on is punched where the backing is sparse, rather than filled.
-const PUNCH_FROM: u64 = 2 << 20;
-
-/// What bytes past a file's end are cleared up to: the largest page that a host may map.
-const PAGE: u64 = 64 << 10;
 
 /// What a process needs to write to a volume.
 #[derive(Debug)]
@@ -47,17 +37,6 @@ pub(crate) struct Writer {
 struct Tools {
     lock: Arc<HostLock>,
     table: Arc<Mutex<Table>>,
-}
-
-/// Space for one file, filled by this process, not visible yet. Dropped, it was never there.
-#[derive(Debug)]
-pub struct Reservation {
-    volume: Arc<Inner>,
-    promise: Promise,
-    /// The ranges of the file that were written, by where they begin.
-    written: Mutex<BTreeMap<u64, u64>>,
-    /// Whether the table still has it: not committed.
-    open: bool,
 }
 
 /// A file to be published.
@@ -144,7 +123,10 @@ impl Inner {
     }
 
     /// Under the host lock, with the log followed to its end.
-    fn locked<T>(&self, work: impl FnOnce(&mut Table, &mut State) -> Result<T>) -> Result<T> {
+    pub(crate) fn locked<T>(
+        &self,
+        work: impl FnOnce(&mut Table, &mut State) -> Result<T>,
+    ) -> Result<T> {
         let tools = self.tools()?;
         let held: Held<'_> = tools.lock.hold(self.source.path())?;
         let mut table = tools.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -222,9 +204,12 @@ impl Volume {
             space.hold(live.iter().flat_map(|promise| promise.map.extents().iter()));
             let map = space
                 .allocate(size, layout)
-                .map_err(|reason| Error::NoSpace {
-                    path: self.inner.path().display().to_string(),
-                    reason,
+                .map_err(|reason| match reason {
+                    SpaceError::Interleave { .. } => Error::Usage(reason.to_string()),
+                    reason => Error::NoSpace {
+                        path: self.inner.path().display().to_string(),
+                        reason,
+                    },
                 })?;
             let promise = Promise {
                 token: Uuid::new_v4(),
@@ -234,7 +219,7 @@ impl Volume {
             table.add(&promise)?;
             Ok(promise)
         })?;
-        Ok(self.reservation(&promise))
+        Ok(Reservation::new(&self.inner, &promise))
     }
 
     /// Takes part in a reservation of another process, by its token.
@@ -246,18 +231,9 @@ impl Volume {
     /// [`Error::NoReservation`] where nobody holds it any more.
     pub fn adopt(&self, token: Uuid) -> Result<Reservation> {
         let promise = self.inner.locked(|table, _| table.adopt(token))?;
-        let reservation = self.reservation(&promise);
+        let reservation = Reservation::new(&self.inner, &promise);
         reservation.note(0, promise.size.0);
         Ok(reservation)
-    }
-
-    fn reservation(&self, promise: &Promise) -> Reservation {
-        Reservation {
-            volume: Arc::clone(&self.inner),
-            promise: *promise,
-            written: Mutex::new(BTreeMap::new()),
-            open: true,
-        }
     }
 
     /// Publishes files: all of them or none, in one step. The slots of their entries come back.
@@ -274,7 +250,7 @@ impl Volume {
             let mut here = Vec::with_capacity(files.len());
             let mut entries = Vec::with_capacity(files.len());
             for file in &files {
-                table.confirm(file.reservation.promise.token)?;
+                table.confirm(file.reservation.token())?;
                 let found = state.replay.names().lookup(file.path.as_bytes());
                 if file.overwrite && found.is_some_and(|node| node.is_dir()) {
                     return Err(Error::IsADirectory {
@@ -286,18 +262,18 @@ impl Volume {
                 here.push(file.path);
                 entries.push(Entry::File(FileEntry {
                     path: file.path,
-                    size: file.reservation.promise.size,
+                    size: file.reservation.size(),
                     owner: file.owner,
                     // Only where there is something: what replaces nothing is read by all alike.
                     replace: file.overwrite && (is_file || twice),
-                    map: file.reservation.promise.map,
+                    map: *file.reservation.map(),
                 }));
             }
             let slots = self.inner.append(state, &entries, &names)?;
             for file in &mut files {
-                file.reservation.open = false;
+                file.reservation.committed();
                 // The log names the space now: a record that stays is reaped with its holder.
-                let _ = table.fulfil(file.reservation.promise.token);
+                let _ = table.fulfil(file.reservation.token());
             }
             Ok(slots)
         })?;
@@ -345,178 +321,5 @@ impl Volume {
         })?;
         self.refresh()?;
         slots.first().copied().ok_or(Error::Forked)
-    }
-}
-
-impl Reservation {
-    /// The token that other processes take part by, for as long as one holder lives.
-    ///
-    /// What was not written yet is cleared first: who fills and who commits may then be others.
-    ///
-    /// # Errors
-    /// As [`Self::fill`].
-    pub fn hand_over(&self) -> Result<Uuid> {
-        self.check_range(FileOff(0), 0)?;
-        self.clear_rest()?;
-        self.note(0, self.promise.size.0);
-        Ok(self.promise.token)
-    }
-
-    /// The file's size in bytes.
-    #[must_use]
-    pub fn size(&self) -> ByteLen {
-        self.promise.size
-    }
-
-    /// Where its bytes will lie.
-    #[must_use]
-    pub fn map(&self) -> &Map {
-        &self.promise.map
-    }
-
-    /// Writes bytes of the file, straight to where they stay. Threads may fill parts of it at the
-    /// same time.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] past the file's end; [`Error::MemoryFault`]; [`Error::Forked`].
-    pub fn fill(&self, at: FileOff, bytes: &[u8]) -> Result<()> {
-        let threads = if bytes.len() as u64 >= PARALLEL_FROM {
-            default_threads()
-        } else {
-            1
-        };
-        self.fill_with(at, bytes, threads)
-    }
-
-    /// Writes bytes of the file with up to `threads` threads.
-    ///
-    /// # Errors
-    /// As [`Self::fill`].
-    pub fn fill_with(&self, at: FileOff, bytes: &[u8], threads: usize) -> Result<()> {
-        let len = bytes.len() as u64;
-        self.check_range(at, len)?;
-        let mut rest = bytes;
-        for run in self.promise.map.runs(at, ByteLen(len)) {
-            let (piece, after) = rest.split_at(usize::try_from(run.len.0).unwrap_or(usize::MAX));
-            self.volume
-                .coherence
-                .put_data(run.offset, piece, threads)
-                .map_err(Error::fault(self.volume.source.path()))?;
-            rest = after;
-        }
-        self.note(at.0, len);
-        Ok(())
-    }
-
-    /// Makes bytes of the file zero.
-    ///
-    /// # Errors
-    /// As [`Self::fill`].
-    pub fn zero(&self, at: FileOff, len: ByteLen) -> Result<()> {
-        self.check_range(at, len.0)?;
-        self.clear(at.0, len.0)?;
-        self.note(at.0, len.0);
-        Ok(())
-    }
-
-    fn check_range(&self, at: FileOff, len: u64) -> Result<()> {
-        if self.volume.generation != famfs_mem::generation() {
-            return Err(Error::Forked);
-        }
-        // In a volume that was made here since, the range may be somebody else's.
-        self.volume.check_identity()?;
-        let size = self.promise.size.0;
-        if at.0.checked_add(len).is_none_or(|end| end > size) {
-            return Err(Error::Usage(format!(
-                "{len} bytes at {at} do not fit the {size} bytes that are reserved"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Remembers that a range was written, joined with its neighbours.
-    fn note(&self, at: u64, len: u64) {
-        if len == 0 {
-            return;
-        }
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut start, mut end) = (at, at + len);
-        while let Some((&before, &before_end)) = written.range(..=end).next_back() {
-            if before_end < start {
-                break;
-            }
-            written.remove(&before);
-            start = start.min(before);
-            end = end.max(before_end);
-        }
-        written.insert(start, end);
-    }
-
-    /// Clears what was not written, up to the end of the last page: memory that a reader can see
-    /// is never another file's leftovers.
-    fn clear_rest(&self) -> Result<()> {
-        let size = self.promise.size.0;
-        let end = size.checked_next_multiple_of(PAGE).unwrap_or(size);
-        let end = end.min(self.promise.map.capacity());
-        let mut gaps = Vec::new();
-        let mut at = 0;
-        for (&start, &stop) in self
-            .written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            gaps.push((at, start - at));
-            at = stop;
-        }
-        gaps.push((at, end.saturating_sub(at)));
-        gaps.retain(|(_, len)| *len > 0);
-        gaps.into_iter()
-            .try_for_each(|(at, len)| self.clear(at, len))
-    }
-
-    fn clear(&self, at: u64, len: u64) -> Result<()> {
-        let volume = &self.volume;
-        let threads = if len >= PARALLEL_FROM {
-            default_threads()
-        } else {
-            1
-        };
-        for run in self.promise.map.runs(FileOff(at), ByteLen(len)) {
-            // A sparse backing stays sparse. Elsewhere zeros are streamed: giving pages back only
-            // to take them again costs more, and the host could be full in between.
-            let punched = run.len.0 >= PUNCH_FROM
-                && volume.is_sparse()
-                && volume.source.punch(run.offset.0, run.len.0).is_ok();
-            if !punched {
-                volume
-                    .coherence
-                    .zero_data(run.offset, run.len.0, threads)
-                    .map_err(Error::fault(volume.source.path()))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Inner {
-    fn is_sparse(&self) -> bool {
-        self.source.kind() == Kind::File
-            && self
-                .source
-                .file()
-                .metadata()
-                .is_ok_and(|m| m.blocks() * 512 < m.len())
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if !self.open || self.volume.generation != famfs_mem::generation() {
-            return;
-        }
-        let token = self.promise.token;
-        // What can't be given back now is reaped when this process is gone.
-        let _ = self.volume.locked(|table, _| table.release(token));
     }
 }

@@ -67,6 +67,42 @@ fn mkfs_refuses_what_makes_no_volume() {
 }
 
 #[test]
+fn data_far_behind_the_start_is_data_too() {
+    let disk = disk();
+    let mut bytes = vec![0; 20 << 20];
+    // Where ext4 has its superblock.
+    bytes[1080] = 0x53;
+    std::fs::write(&disk.path, &bytes).unwrap();
+    let error = mkfs(&disk.path, &MkfsOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("from byte 1080 on"), "{error}");
+    assert_eq!(std::fs::read(&disk.path).unwrap(), bytes);
+    std::fs::write(&disk.path, vec![0; 20 << 20]).unwrap();
+    mkfs(&disk.path, &MkfsOptions::default()).unwrap();
+}
+
+#[test]
+fn a_forced_mkfs_that_finds_no_room_leaves_the_volume() {
+    let disk = disk();
+    let options = |size: u64| MkfsOptions {
+        size: Some(size),
+        force: true,
+        ..MkfsOptions::default()
+    };
+    mkfs(&disk.path, &options(16 * MIB)).unwrap();
+    let uuid = open(&disk).uuid();
+    let before = std::fs::read(&disk.path).unwrap();
+    let error = mkfs(&disk.path, &options(1 << 49)).unwrap_err();
+    assert!(
+        matches!(error, Error::HostFull { .. } | Error::Io { .. }),
+        "{error}"
+    );
+    assert!(std::fs::read(&disk.path).unwrap() == before);
+    assert_eq!(open(&disk).uuid(), uuid);
+    mkfs(&disk.path, &options(12 * MIB)).unwrap();
+    assert_eq!(std::fs::metadata(&disk.path).unwrap().len(), 12 * MIB);
+}
+
+#[test]
 fn of_two_who_make_a_volume_at_once_one_does() {
     for _ in 0..20 {
         let disk = disk();

@@ -27,6 +27,15 @@ pub(super) fn is_dax(devices: &Path, rdev: u64) -> bool {
         .is_ok_and(|subsystem| subsystem.file_name().is_some_and(|name| name == "dax"))
 }
 
+/// Whether the block device with this number is memory: of a partition, the whole device tells.
+pub(super) fn is_block_dax(devices: &Path, rdev: u64) -> bool {
+    let folder = folder(devices, rdev);
+    ["queue/dax", "../queue/dax"]
+        .iter()
+        .find_map(|name| number(&folder.join(name)).ok())
+        == Some(1)
+}
+
 /// The size and alignment of a dax device.
 pub(super) fn facts(devices: &Path, rdev: u64) -> io::Result<Facts> {
     let folder = folder(devices, rdev);
@@ -128,6 +137,18 @@ mod tests {
         ] {
             let (sys, rdev) = device("dax", files);
             assert!(facts(sys.path(), rdev).is_err(), "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_device_is_memory_where_its_queue_says_so() {
+        let (sys, rdev) = device("block", &[]);
+        let folder = folder(sys.path(), rdev);
+        assert!(!is_block_dax(sys.path(), rdev));
+        for (text, expected) in [("0\n", false), ("1\n", true)] {
+            fs::create_dir_all(folder.join("queue")).unwrap();
+            fs::write(folder.join("queue/dax"), text).unwrap();
+            assert_eq!(is_block_dax(sys.path(), rdev), expected);
         }
     }
 }

@@ -19,7 +19,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 pub use self::error::SourceError;
 use crate::{
-    guard,
+    above_standard, guard,
     mapping::Mapping,
     memory::{Memory, RegionOff},
 };
@@ -31,6 +31,9 @@ pub enum Access {
     ReadOnly,
     /// Reading and writing.
     ReadWrite,
+    /// Reading and writing, of a block device only where the kernel does not use it: neither
+    /// mounted nor part of anything.
+    Exclusive,
 }
 
 /// What a source is.
@@ -104,12 +107,16 @@ impl Source {
         let mut flags = libc::O_NONBLOCK;
         if kind == Kind::Block {
             flags |= libc::O_DIRECT;
+            if access == Access::Exclusive {
+                flags |= libc::O_EXCL;
+            }
         }
         let file = OpenOptions::new()
             .read(true)
-            .write(access == Access::ReadWrite)
+            .write(access != Access::ReadOnly)
             .custom_flags(flags)
             .open(path)
+            .and_then(above_standard)
             .map_err(open_error)?;
         let metadata = file.metadata().map_err(open_error)?;
         if kind_of(path, &metadata)? != kind {
@@ -143,6 +150,7 @@ impl Source {
             .write(true)
             .create_new(true)
             .open(path)
+            .and_then(above_standard)
             .map_err(open_error)?;
         let filled = (|| {
             let metadata = file.metadata().map_err(open_error)?;
@@ -252,6 +260,13 @@ impl Source {
     #[must_use]
     pub fn access(&self) -> Access {
         self.access
+    }
+
+    /// Whether memory is behind it: a block device may as well be a disk.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        self.kind != Kind::Block
+            || dax::is_block_dax(Path::new("/sys/dev/block"), self.identity.rdev)
     }
 
     /// Which file or device it is.

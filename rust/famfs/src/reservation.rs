@@ -1,0 +1,240 @@
+//! A reservation: space for one file, while it is filled.
+//!
+//! Owns what was written of it and what is cleared for the rest. It never touches the log, and takes
+//! the host lock only to be given back.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use famfs_core::extent::Map;
+use famfs_core::units::{ByteLen, DevOff, FileOff};
+use famfs_mem::{Fault, Kind, default_threads};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::table::Promise;
+use crate::volume::Inner;
+
+/// Data from this size on is written by several threads.
+const PARALLEL_FROM: u64 = 8 << 20;
+
+/// A gap from this size on is punched where the backing is sparse, rather than filled.
+const PUNCH_FROM: u64 = 2 << 20;
+
+/// What bytes past a file's end are cleared up to: the largest page that a host may map.
+const PAGE: u64 = 64 << 10;
+
+/// Space for one file, filled by this process, not visible yet. Dropped, it was never there.
+#[derive(Debug)]
+pub struct Reservation {
+    volume: Arc<Inner>,
+    promise: Promise,
+    /// The ranges of the file that were written, by where they begin.
+    written: Mutex<BTreeMap<u64, u64>>,
+    /// Whether the table still has it: not committed.
+    open: bool,
+}
+
+impl Reservation {
+    pub(crate) fn new(volume: &Arc<Inner>, promise: &Promise) -> Self {
+        Self {
+            volume: Arc::clone(volume),
+            promise: *promise,
+            written: Mutex::new(BTreeMap::new()),
+            open: true,
+        }
+    }
+
+    pub(crate) fn token(&self) -> Uuid {
+        self.promise.token
+    }
+
+    /// The log names its space now: dropping it gives nothing back.
+    pub(crate) fn committed(&mut self) {
+        self.open = false;
+    }
+
+    /// The token that other processes take part by, for as long as one holder lives.
+    ///
+    /// What was not written yet is cleared first: who fills and who commits may then be others.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn hand_over(&self) -> Result<Uuid> {
+        self.check_range(FileOff(0), 0)?;
+        self.clear_rest()?;
+        self.note(0, self.promise.size.0);
+        Ok(self.promise.token)
+    }
+
+    /// The file's size in bytes.
+    #[must_use]
+    pub fn size(&self) -> ByteLen {
+        self.promise.size
+    }
+
+    /// Where its bytes will lie.
+    #[must_use]
+    pub fn map(&self) -> &Map {
+        &self.promise.map
+    }
+
+    /// Writes bytes of the file, straight to where they stay. Threads may fill parts of it at the
+    /// same time.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] past the file's end; [`Error::MemoryFault`]; [`Error::Forked`].
+    pub fn fill(&self, at: FileOff, bytes: &[u8]) -> Result<()> {
+        let threads = if bytes.len() as u64 >= PARALLEL_FROM {
+            default_threads()
+        } else {
+            1
+        };
+        self.fill_with(at, bytes, threads)
+    }
+
+    /// Writes bytes of the file with up to `threads` threads.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn fill_with(&self, at: FileOff, bytes: &[u8], threads: usize) -> Result<()> {
+        let len = bytes.len() as u64;
+        self.check_range(at, len)?;
+        let mut rest = bytes;
+        for run in self.promise.map.runs(at, ByteLen(len)) {
+            let (piece, after) = rest.split_at(usize::try_from(run.len.0).unwrap_or(usize::MAX));
+            self.volume
+                .coherence
+                .put_data(run.offset, piece, threads)
+                .map_err(|fault| self.volume.lost(fault, run.offset, run.len.0))?;
+            rest = after;
+        }
+        self.note(at.0, len);
+        Ok(())
+    }
+
+    /// Makes bytes of the file zero.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn zero(&self, at: FileOff, len: ByteLen) -> Result<()> {
+        self.check_range(at, len.0)?;
+        self.clear(at.0, len.0)?;
+        self.note(at.0, len.0);
+        Ok(())
+    }
+
+    fn check_range(&self, at: FileOff, len: u64) -> Result<()> {
+        if self.volume.generation != famfs_mem::generation() {
+            return Err(Error::Forked);
+        }
+        // In a volume that was made here since, the range may be somebody else's.
+        self.volume.check_identity()?;
+        let size = self.promise.size.0;
+        if at.0.checked_add(len).is_none_or(|end| end > size) {
+            return Err(Error::Usage(format!(
+                "{len} bytes at {at} do not fit the {size} bytes that are reserved"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Remembers that a range was written, joined with its neighbours.
+    pub(crate) fn note(&self, at: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut start, mut end) = (at, at + len);
+        while let Some((&before, &before_end)) = written.range(..=end).next_back() {
+            if before_end < start {
+                break;
+            }
+            written.remove(&before);
+            start = start.min(before);
+            end = end.max(before_end);
+        }
+        written.insert(start, end);
+    }
+
+    /// Clears what was not written, up to the end of the last page: memory that a reader can see
+    /// is never another file's leftovers.
+    pub(crate) fn clear_rest(&self) -> Result<()> {
+        let size = self.promise.size.0;
+        let end = size.checked_next_multiple_of(PAGE).unwrap_or(size);
+        let end = end.min(self.promise.map.capacity());
+        let mut gaps = Vec::new();
+        let mut at = 0;
+        for (&start, &stop) in self
+            .written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            gaps.push((at, start - at));
+            at = stop;
+        }
+        gaps.push((at, end.saturating_sub(at)));
+        gaps.retain(|(_, len)| *len > 0);
+        gaps.into_iter()
+            .try_for_each(|(at, len)| self.clear(at, len))
+    }
+
+    fn clear(&self, at: u64, len: u64) -> Result<()> {
+        let volume = &self.volume;
+        let threads = if len >= PARALLEL_FROM {
+            default_threads()
+        } else {
+            1
+        };
+        for run in self.promise.map.runs(FileOff(at), ByteLen(len)) {
+            // A sparse backing stays sparse. Elsewhere zeros are streamed: giving pages back only
+            // to take them again costs more, and the host could be full in between.
+            let punched = run.len.0 >= PUNCH_FROM
+                && volume.is_sparse()
+                && volume.source.punch(run.offset.0, run.len.0).is_ok();
+            if !punched {
+                volume
+                    .coherence
+                    .zero_data(run.offset, run.len.0, threads)
+                    .map_err(|fault| volume.lost(fault, run.offset, run.len.0))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Why memory can't be written to: where a sparse file has no page there, the host may be full.
+    fn lost(&self, fault: Fault, at: DevOff, len: u64) -> Error {
+        let is_bus = matches!(fault, Fault::Bus { .. });
+        if is_bus && self.is_sparse() && self.source.allocate(at.0, len).is_err() {
+            return Error::HostFull {
+                path: self.path(),
+                len: Some(len),
+            };
+        }
+        Error::fault(self.source.path())(fault)
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.source.kind() == Kind::File
+            && self
+                .source
+                .file()
+                .metadata()
+                .is_ok_and(|m| m.blocks() * 512 < m.len())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.open || self.volume.generation != famfs_mem::generation() {
+            return;
+        }
+        let token = self.promise.token;
+        // What can't be given back now is reaped when this process is gone.
+        let _ = self.volume.locked(|table, _| table.release(token));
+    }
+}
