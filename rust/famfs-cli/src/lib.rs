@@ -34,6 +34,7 @@ const FSCK_USAGE: i32 = 16;
 /// assert_eq!(famfs_cli::run(arguments.map(Into::into)), 2);
 /// ```
 pub fn run(args: impl IntoIterator<Item = OsString>) -> i32 {
+    open_standard();
     let args = normalize(args.into_iter().collect());
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -84,8 +85,33 @@ fn starts_with_dash(arg: &OsStr) -> bool {
     arg.as_encoded_bytes().first() == Some(&b'-')
 }
 
-/// A line to standard error.
+/// Gives each standard stream that the caller has closed a place to go.
+///
+/// Otherwise the next file to be opened, a volume perhaps, gets its number, and what is printed is
+/// written into it.
+fn open_standard() {
+    use std::fs::OpenOptions;
+    use std::os::fd::{AsRawFd, IntoRawFd};
+    while let Ok(file) = OpenOptions::new().read(true).write(true).open("/dev/null") {
+        if file.as_raw_fd() > 2 {
+            break;
+        }
+        // Kept open: it is the standard stream now.
+        let _ = file.into_raw_fd();
+    }
+}
+
+/// A line to standard error: what a terminal should not see, in the name of a file perhaps, is
+/// escaped.
 fn complain(line: &str) {
+    let line = line.chars().fold(String::new(), |mut line, c| {
+        if c.is_control() && c != '\n' {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+        line
+    });
     // There is nowhere else to say that it can't be said.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, StdoutLock, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
@@ -120,6 +122,11 @@ pub(crate) fn show_path(path: &[u8]) -> String {
         Ok(text) if !text.contains(char::is_control) => text.to_owned(),
         _ => path.escape_ascii().to_string(),
     }
+}
+
+/// A path of the host, as [`show_path`] shows one of a volume.
+pub(crate) fn show_host(path: &Path) -> String {
+    show_path(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

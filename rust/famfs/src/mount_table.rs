@@ -178,3 +178,34 @@ impl Table {
             .map_err(io("write the table in"))
     }
 }
+
+/// How a path is kept in a table: text, or its bytes where it is none.
+pub(crate) mod path {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Kept<T, B> {
+        Text(T),
+        Bytes(B),
+    }
+
+    pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => Kept::<_, &[u8]>::Text(text),
+            None => Kept::Bytes(path.as_os_str().as_bytes()),
+        }
+        .serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match Kept::<String, Vec<u8>>::deserialize(from)? {
+            Kept::Text(text) => text.into(),
+            Kept::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        })
+    }
+}

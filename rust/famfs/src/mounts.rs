@@ -26,8 +26,10 @@ use crate::volume::{Options, Volume};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// The device or backing file.
+    #[serde(with = "crate::mount_table::path")]
     pub source: PathBuf,
     /// The directory, made real.
+    #[serde(with = "crate::mount_table::path")]
     pub mountpoint: PathBuf,
     /// The volume, where it is known: not for mounts from the environment.
     pub uuid: Option<Uuid>,

@@ -262,3 +262,39 @@ fn a_volume_that_was_made_again_at_its_path_is_the_one_that_is_read() {
     assert!(mounts::umount(&directory, false).is_err());
     assert_eq!(mode(&directory) & 0o200, before);
 }
+
+#[test]
+fn paths_that_are_no_text_are_mounted_like_others() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let disk = disk();
+    let odd = |name: &[u8]| disk.dir.path().join(OsStr::from_bytes(name));
+    let (source, directory) = (odd(b"v\xff"), odd(b"m\xfe"));
+    let options = MkfsOptions {
+        size: Some(32 * MIB),
+        ..MkfsOptions::default()
+    };
+    mkfs(&source, &options).unwrap();
+    fs::create_dir(&directory).unwrap();
+    mounts::mount(&source, &directory, None).unwrap();
+    let _guard = Mounted(directory.clone());
+    let resolved = mounts::resolve(&directory.join("a")).unwrap();
+    assert_eq!(resolved.mount.source, source);
+    publish(&resolved.volume().unwrap(), "a", b"1").unwrap();
+}
+
+#[test]
+fn a_mount_whose_directory_is_gone_is_taken_away_by_its_name() {
+    let disk = disk();
+    let options = MkfsOptions {
+        size: Some(32 * MIB),
+        ..MkfsOptions::default()
+    };
+    mkfs(&disk.path, &options).unwrap();
+    let directory = disk.dir.path().join("mnt");
+    fs::create_dir(&directory).unwrap();
+    mounts::mount(&disk.path, &directory, None).unwrap();
+    let _guard = Mounted(directory.clone());
+    fs::remove_dir(&directory).unwrap();
+    mounts::umount(&directory, false).unwrap();
+}

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::report::FindingReport;
 use super::{content, mount_at};
 use crate::args::{Check, Logplay};
-use crate::output::{JsonPath, Output, show_path};
+use crate::output::{JsonPath, Output, show_host, show_path};
 
 /// Exit bit: files are not mapped as the log has them.
 const UNMAPPED: i32 = 1;
@@ -161,7 +161,7 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
     let names = volume.list_all();
     let directories = names.iter().filter(|stat| stat.is_dir()).count();
     let played = Played {
-        mountpoint: mount.mountpoint.display().to_string(),
+        mountpoint: show_host(&mount.mountpoint),
         uuid: volume.uuid(),
         entries: refreshed.entries,
         new_entries: refreshed.entries,

@@ -5,7 +5,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,9 +18,9 @@ use famfs::core::space::Layout;
 use famfs::core::units::{ByteLen, FileOff};
 use famfs::mem::View;
 use famfs::{Publication, Stat, Volume};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, linkat, renameat_with};
 
-use super::{Made, as_asked, content, exists, not_made};
+use super::{Made, content, exists, not_made};
 use crate::args::Ownership;
 use crate::error::Error;
 use crate::progress::Progress;
@@ -98,15 +99,20 @@ impl Source {
             .metadata()
             .with_context(|| format!("{}: examine", path.display()))?
             .len();
-        if after == *size {
-            return Ok(());
+        let (path, size) = (path.clone(), *size);
+        if after != size {
+            return Err(Error::SourceChanged {
+                path,
+                before: size,
+                after,
+            }
+            .into());
         }
-        Err(Error::SourceChanged {
-            path: path.clone(),
-            before: *size,
-            after,
+        // Files of /proc, devices and the like say that they are empty.
+        if file.read_at(&mut [0], size).is_ok_and(|read| read > 0) {
+            return Err(Error::NotPlain { path, size }.into());
         }
-        .into())
+        Ok(())
     }
 
     /// Hands all bytes to `put`, piece by piece, from several threads.
@@ -167,7 +173,7 @@ pub(super) fn publish(
     }
     let reservation = volume
         .reserve(ByteLen(source.size()), manner.layout)
-        .map_err(|error| as_asked(asked, error))?;
+        .map_err(|error| error.about(asked))?;
     source.transfer(manner, |at, piece| {
         Ok(reservation.fill_with(FileOff(at), piece, 1)?)
     })?;
@@ -198,7 +204,11 @@ pub(super) fn extract(source: &Source, target: &Path, manner: &Manner<'_>) -> Re
 #[derive(Debug)]
 struct Draft {
     file: File,
-    path: PathBuf,
+    /// Its name for now; `None` while it has none at all, so that nothing is left of it whatever
+    /// ends this process.
+    path: Option<PathBuf>,
+    /// A name beside its target that nobody else has.
+    own: PathBuf,
 }
 
 impl Draft {
@@ -206,19 +216,48 @@ impl Draft {
         let name = target
             .file_name()
             .ok_or_else(|| Error::Usage(format!("{}: not a file name", target.display())))?;
-        let mut draft = std::ffi::OsString::from(".");
-        draft.push(name);
-        draft.push(format!(".famfs-{}", std::process::id()));
-        let path = target.with_file_name(draft);
+        let mut own = std::ffi::OsString::from(".");
+        own.push(name);
+        own.push(format!(".famfs-{}", std::process::id()));
+        let own = target.with_file_name(own);
+        let folder = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let nameless = OpenOptions::new()
+            .write(true)
+            .custom_flags(OFlags::TMPFILE.bits().cast_signed())
+            .open(folder);
+        if let Ok(file) = nameless {
+            return Ok(Self {
+                file,
+                path: None,
+                own,
+            });
+        }
+        // Not on this file system, or not to be made at all, which is told now.
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
-            .open(&path)
+            .open(&own)
             .with_context(|| format!("{}: make", target.display()))?;
-        Ok(Self { file, path })
+        Ok(Self {
+            file,
+            path: Some(own.clone()),
+            own,
+        })
     }
 
-    fn finish(self, target: &Path, manner: &Manner<'_>) -> Result<()> {
+    /// Gives it a name, never that of a file that is there.
+    fn name(&self, target: &Path) -> io::Result<()> {
+        if let Some(path) = &self.path {
+            return rename_new(path, target);
+        }
+        let file = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(linkat(CWD, file, CWD, target, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    fn finish(mut self, target: &Path, manner: &Manner<'_>) -> Result<()> {
         let Ownership { mode, uid, gid } = manner.ownership;
         let owned = || -> io::Result<()> {
             if uid.is_some() || gid.is_some() {
@@ -232,9 +271,17 @@ impl Draft {
         };
         owned().with_context(|| format!("{}: set owner and mode", target.display()))?;
         let named = if manner.force {
-            fs::rename(&self.path, target)
+            let own = self.own.clone();
+            let named = match self.path {
+                Some(_) => Ok(()),
+                None => self.name(&own),
+            };
+            named.and_then(|()| {
+                self.path = Some(own.clone());
+                fs::rename(own, target)
+            })
         } else {
-            rename_new(&self.path, target)
+            self.name(target)
         };
         match named {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(target)),
@@ -254,7 +301,9 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // It has got its name, and then it is not there.
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            // It has got its name, and then it is not there.
+            let _ = fs::remove_file(path);
+        }
     }
 }

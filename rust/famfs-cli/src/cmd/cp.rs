@@ -12,9 +12,9 @@ use anyhow::{Context, Result};
 use famfs::{Error, Stat, Volume, mounts};
 use serde::Serialize;
 
+use super::Made;
 use super::copy::{Manner, Source, extract, publish};
 use super::names::rel_path;
-use super::{Made, as_asked};
 use crate::args::Cp;
 use crate::error;
 use crate::output::Output;
@@ -170,7 +170,7 @@ impl Plan {
             Place::Inside { volume, path } => {
                 let stat = volume
                     .stat(path)
-                    .map_err(|error| as_asked(&from.shown, error))?;
+                    .map_err(|error| error.about(&from.shown))?;
                 if !stat.is_dir() {
                     self.copy_inside(from, stat, to);
                     return Ok(());
@@ -370,7 +370,7 @@ fn make_directory(spot: &Spot, manner: &Manner<'_>) -> Result<()> {
             // A file's mode would make a directory that can't be entered.
             ownership.mode = None;
             let made = volume.mkdir(path, ownership.owner(Made::Directory));
-            made.map_err(|error| as_asked(&spot.shown, error))?;
+            made.map_err(|error| error.about(&spot.shown))?;
             Ok(())
         }
         Place::Outside => fs::create_dir(&spot.shown)

@@ -9,7 +9,7 @@ use anyhow::Result;
 use famfs::core::units::ByteLen;
 use famfs::{Publication, Volume};
 
-use super::{Made, as_asked, content, exists, named, not_made};
+use super::{Made, content, exists, named, not_made};
 use crate::args::Creat;
 use crate::error::Error;
 use crate::output::Output;
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
         }
         let reservation = volume
             .reserve(ByteLen(file.size), args.interleave.layout())
-            .map_err(|error| as_asked(&file.path, error))?;
+            .map_err(|error| error.about(&file.path))?;
         content::fill(&reservation, file.seed)?;
         files.push(Publication {
             reservation,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::mount_at;
 use super::report::UsageReport;
 use crate::args::Df;
-use crate::output::Output;
+use crate::output::{Output, show_host};
 use crate::size::show;
 
 #[derive(Debug, Serialize)]
@@ -77,8 +77,8 @@ pub(super) fn run(args: &Df, output: &mut Output) -> Result<i32> {
 fn fullness(mount: &Mount) -> Result<Fullness> {
     let volume = mount.volume()?;
     Ok(Fullness {
-        source: mount.source.display().to_string(),
-        mountpoint: mount.mountpoint.display().to_string(),
+        source: show_host(&mount.source),
+        mountpoint: show_host(&mount.mountpoint),
         usage: volume.usage().into(),
         entries: volume.entries(),
         log_capacity: volume.log_capacity(),

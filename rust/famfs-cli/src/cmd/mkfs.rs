@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::args::{Mkfs, Omf};
-use crate::output::Output;
+use crate::output::{Output, show_host};
 use crate::size::show;
 
 #[derive(Debug, Serialize)]
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Mkfs, output: &mut Output) -> Result<i32> {
     )?;
     let (major, minor) = superblock.omf();
     let made = Made {
-        device: args.device.display().to_string(),
+        device: show_host(&args.device),
         uuid: superblock.uuid(),
         system_uuid: superblock.system_uuid(),
         size: superblock.device_size().0,

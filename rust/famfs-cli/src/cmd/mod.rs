@@ -107,22 +107,7 @@ impl Named {
 
     /// An error about the path as the user wrote it.
     fn as_asked(&self, error: Error) -> Error {
-        as_asked(&self.asked, error)
-    }
-}
-
-/// An error about a path in a volume, with the path that the user wrote.
-fn as_asked(asked: &Path, error: Error) -> Error {
-    let path = asked.display().to_string();
-    match error {
-        Error::NotFound { .. } => Error::NotFound { path },
-        Error::ParentMissing { .. } => Error::ParentMissing { path },
-        Error::NotADirectory { .. } => Error::NotADirectory { path },
-        Error::IsADirectory { .. } => Error::IsADirectory { path },
-        Error::DirectoryNotEmpty { .. } => Error::DirectoryNotEmpty { path },
-        Error::NoSpace { reason, .. } => Error::NoSpace { path, reason },
-        Error::LogFull { wanted, left, .. } => Error::LogFull { path, wanted, left },
-        other => other,
+        error.about(&self.asked)
     }
 }
 
@@ -130,7 +115,7 @@ fn as_asked(asked: &Path, error: Error) -> Error {
 fn not_made(asked: &Path, error: Error) -> anyhow::Error {
     match error {
         Error::AlreadyExists { .. } => exists(asked),
-        other => as_asked(asked, other).into(),
+        other => other.about(asked).into(),
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::report::{UsageReport, role_name};
 use crate::args::{Mount, Mounts, Umount};
 use crate::error::Error;
-use crate::output::Output;
+use crate::output::{Output, show_host};
 use crate::size::show;
 
 /// A mount, as it is listed.
@@ -72,8 +72,8 @@ fn locality_name(locality: Locality) -> &'static str {
 impl MountReport {
     fn new(mount: &mounts::Mount) -> Self {
         Self {
-            source: mount.source.display().to_string(),
-            mountpoint: mount.mountpoint.display().to_string(),
+            source: show_host(&mount.source),
+            mountpoint: show_host(&mount.mountpoint),
             way: "library",
             uuid: mount.uuid,
             embedded: mount.embedded,

@@ -6,7 +6,7 @@ use anyhow::Result;
 use famfs::core::path::RelPath;
 use famfs::{Error, Volume};
 
-use super::{Made, Named, as_asked, named};
+use super::{Made, Named, named};
 use crate::args::{Mkdir, Rm};
 use crate::error;
 
@@ -31,7 +31,7 @@ pub(super) fn mkdir(args: &Mkdir) -> Result<i32> {
         }
         let owner = args.ownership.owner(Made::Directory);
         let made = named.volume.mkdir(path, owner);
-        made.map_err(|error| as_asked(asked, error))?;
+        made.map_err(|error| error.about(asked))?;
     }
     Ok(0)
 }
@@ -62,7 +62,7 @@ fn make_all(volume: &Volume, path: &[u8], asked: &Path, args: &Mkdir) -> Result<
             // Another process made it just now.
             Err(Error::AlreadyExists { .. })
                 if volume.stat(part).is_ok_and(|found| found.is_dir()) => {}
-            Err(error) => return Err(as_asked(asked, error).into()),
+            Err(error) => return Err(error.about(asked).into()),
         }
     }
     Ok(())
@@ -108,7 +108,7 @@ fn rm_one(asked: &Path, args: &Rm) -> Result<()> {
     match named.volume.remove(path) {
         Ok(_) => Ok(()),
         Err(Error::NotFound { .. }) if args.force => Ok(()),
-        Err(error) => Err(as_asked(asked, error).into()),
+        Err(error) => Err(error.about(asked).into()),
     }
 }
 
