@@ -75,3 +75,15 @@ pub use view::{Piece, View};
 pub fn streaming_instructions() -> &'static str {
     guard::streams().name
 }
+
+/// Chooses this processor's instructions now, and not when the first region is mapped.
+///
+/// In a virtual machine each question to the processor costs microseconds: whoever is loaded long
+/// before it opens anything asks early.
+pub fn prepare() {
+    let _ = (
+        guard::streams(),
+        guard::pair_is_atomic(),
+        cache::cache_instructions(),
+    );
+}

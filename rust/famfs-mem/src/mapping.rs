@@ -35,11 +35,7 @@ impl Mapping {
     ) -> io::Result<Self> {
         guard::arm()?;
         // Chosen now: a child of fork could otherwise find another thread's choice half made.
-        let _ = (
-            guard::streams(),
-            guard::pair_is_atomic(),
-            cache::cache_instructions(),
-        );
+        crate::prepare();
         let too_large = |_| io::Error::from(io::ErrorKind::OutOfMemory);
         let len = usize::try_from(len).map_err(too_large)?;
         let align = usize::try_from(align).map_err(too_large)?;

@@ -3,11 +3,14 @@
 //! Owns where they are, who may be believed, and that a reboot empties them. A table is replaced
 //! whole, under a lock of its own, so that no reader ever sees half of it.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use famfs_mem::PerProcess;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -68,6 +71,43 @@ fn boot() -> String {
     id.trim().to_owned()
 }
 
+/// What tells one table from the one that replaces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The tables as this process read them last.
+static READ: PerProcess<HashMap<PathBuf, (Stamp, Vec<Mount>)>> = PerProcess::new();
+
+fn read_file(path: &Path) -> Result<Vec<Mount>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(path, "read the table of mounts")(error)),
+    };
+    let content: Content = serde_json::from_slice(&text).map_err(|error| Error::BadContent {
+        path: path.display().to_string(),
+        reason: format!("not a table of mounts ({error}); remove the file and mount again"),
+    })?;
+    if content.boot != boot() {
+        return Ok(Vec::new());
+    }
+    Ok(content.mounts)
+}
+
 impl Table {
     fn path(&self) -> PathBuf {
         self.dir.join("mounts")
@@ -83,13 +123,6 @@ impl Table {
             what: "believing the table of mounts, which others may write",
             next: "remove it, or give it back to its owner with mode 0644",
         })
-    }
-
-    /// The mounts whose volumes are there.
-    pub(crate) fn read(&self) -> Result<Vec<Mount>> {
-        let mut mounts = self.read_all()?;
-        mounts.retain(|mount| mount.source.exists());
-        Ok(mounts)
     }
 
     /// Holds a lock of this table's user until it is dropped: for what must not be done twice at
@@ -127,25 +160,28 @@ impl Table {
     }
 
     /// All mounts of this boot, also those whose volumes are gone.
+    ///
+    /// Every path that is opened asks for them, so what was read is kept while the table is the
+    /// same.
     pub(crate) fn read_all(&self) -> Result<Vec<Mount>> {
         let path = self.path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
+        let metadata = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(Error::io(&path, "read the table of mounts")(error)),
         };
-        for place in [&self.dir, &path] {
-            self.check_owner(&fs::symlink_metadata(place).map_err(Error::io(place, "examine"))?)?;
+        let dir = fs::symlink_metadata(&self.dir).map_err(Error::io(&self.dir, "examine"))?;
+        self.check_owner(&dir)?;
+        self.check_owner(&metadata)?;
+        let stamp = Stamp::of(&metadata);
+        if let Some((kept, mounts)) = READ.lock().get(&path)
+            && *kept == stamp
+        {
+            return Ok(mounts.clone());
         }
-        let content: Content =
-            serde_json::from_slice(&text).map_err(|error| Error::BadContent {
-                path: path.display().to_string(),
-                reason: format!("not a table of mounts ({error}); remove the file and mount again"),
-            })?;
-        if content.boot != boot() {
-            return Ok(Vec::new());
-        }
-        Ok(content.mounts)
+        let mounts = read_file(&path)?;
+        READ.lock().insert(path, (stamp, mounts.clone()));
+        Ok(mounts)
     }
 
     /// Changes the table.
@@ -171,7 +207,9 @@ impl Table {
             .open(&draft)
             .and_then(|mut file: File| {
                 file.set_permissions(fs::Permissions::from_mode(0o644))?;
-                file.write_all(&text)
+                file.write_all(&text)?;
+                // Finer than the clock of file systems: no two tables have the same.
+                file.set_modified(SystemTime::now())
             });
         written
             .and_then(|()| fs::rename(&draft, self.path()))

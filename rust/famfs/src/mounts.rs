@@ -70,9 +70,16 @@ pub struct Mounted {
 /// # Errors
 /// Where a table can't be read, or `FAMFS_MOUNTS` can't be understood.
 pub fn list() -> Result<Vec<Mount>> {
+    let mut mounts = known()?;
+    mounts.retain(Mount::is_there);
+    Ok(mounts)
+}
+
+/// As [`list`], with those whose volumes are gone.
+fn known() -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     for table in tables() {
-        match table.read() {
+        match table.read_all() {
             Ok(read) => mounts.extend(read),
             // Whoever put it there: a table that can't be believed or read has no mounts.
             Err(Error::Permission { .. }) => {}
@@ -151,7 +158,7 @@ pub fn resolve(path: &Path) -> Result<Resolved> {
         }
         PathBuf::from(joined)
     };
-    resolve_in(&list()?, absolute.as_os_str().as_bytes(), path)
+    resolve_in(&known()?, absolute.as_os_str().as_bytes(), path)
 }
 
 fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolved> {
@@ -160,6 +167,7 @@ fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolve
         at_slash && absolute[end - 1] != b'/'
     });
     let mut found: Option<(usize, &Mount)> = None;
+    let mut real = PathBuf::from("/");
     for end in ends {
         let part = absolute[..end]
             .rsplit(|&b| b == b'/')
@@ -169,9 +177,9 @@ fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolve
             // Below a mount point nothing leads out of it again.
             break;
         }
-        let prefix = Path::new(OsStr::from_bytes(&absolute[..end]));
-        let real = match found {
-            None => fs::canonicalize(prefix).unwrap_or_else(|_| prefix.to_owned()),
+        let next = OsStr::from_bytes(part);
+        real = match found {
+            None => step(&real, next),
             // Below a mount point nothing is made real: a mount in it is found by its plain name.
             Some((at, mount)) => mount
                 .mountpoint
@@ -180,7 +188,7 @@ fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolve
         if let Some(mount) = mounts
             .iter()
             .rev()
-            .find(|mount| mount.mountpoint.as_os_str() == real.as_os_str())
+            .find(|mount| mount.mountpoint.as_os_str() == real.as_os_str() && mount.is_there())
         {
             found = Some((end, mount));
         }
@@ -205,6 +213,16 @@ fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolve
         mount: mount.clone(),
         path: inside.to_vec(),
     })
+}
+
+/// The path of `name` in a directory whose path is real, made real.
+fn step(directory: &Path, name: &OsStr) -> PathBuf {
+    let next = directory.join(name);
+    let is_plain = name != ".." && name != "." && fs::read_link(&next).is_err();
+    if is_plain {
+        return next;
+    }
+    fs::canonicalize(&next).unwrap_or(next)
 }
 
 impl Resolved {
@@ -233,6 +251,11 @@ impl Resolved {
 static VOLUMES: PerProcess<HashMap<(PathBuf, Option<bool>), Volume>> = PerProcess::new();
 
 impl Mount {
+    /// Whether its device or backing file is there; what the environment names is taken to be.
+    fn is_there(&self) -> bool {
+        self.uuid.is_none() || self.source.exists()
+    }
+
     /// Whose caches see the volume, where the mount says so.
     #[must_use]
     pub fn locality(&self) -> Option<Locality> {
