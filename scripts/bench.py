@@ -1,6 +1,12 @@
-"""Runs every benchmark of the Rust crates, and those of the Python package where there is one.
+"""Runs every benchmark of the Rust crates and of the Python package, and judges their figures.
 
-All are run, whatever fails; the exit status says whether one did, as it does when it misses a goal.
+A benchmark prints what it found in lines of the form
+
+    goal | NAME | FIGURE | <= BOUND | DETAIL
+
+(or ``>=``). All are run, whatever fails; a table of them ends the output, and the exit status says
+whether a benchmark failed or missed a goal. Names given on the command line choose benchmarks:
+those whose name, such as ``famfs/volume`` or ``python``, contains one of them.
 """
 
 from __future__ import annotations
@@ -8,11 +14,34 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import prepare
 from prepare import BIN, ROOT, NotReadyError, cargo_environment
 
-NO_TESTS = 5
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured, and its goal."""
+
+    name: str
+    found: float
+    bound: str
+    detail: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is met."""
+        relation, bound = self.bound.split()
+        return self.found <= float(bound) if relation == "<=" else self.found >= float(bound)
+
+
+def figure(line: str) -> Figure | None:
+    """Read the figure that a line tells, if it is one."""
+    parts = [part.strip() for part in line.split("|")]
+    if len(parts) != 5 or not parts[0].endswith("goal"):  # noqa: PLR2004 - as the form has
+        return None
+    return Figure(parts[1], float(parts[2]), parts[3], parts[4])
 
 
 def targets() -> list[tuple[str, str]]:
@@ -27,35 +56,60 @@ def targets() -> list[tuple[str, str]]:
     ]
 
 
-def run(command: list[str]) -> int:
-    """Run one set of benchmarks."""
+def run(command: list[str], figures: list[Figure]) -> int:
+    """Run one set of benchmarks, show what it prints, and keep its figures."""
     print(f"+ {' '.join(command)}", flush=True)
-    return subprocess.run(command, check=False, cwd=ROOT, env=cargo_environment()).returncode
+    with subprocess.Popen(
+        command, cwd=ROOT, env=cargo_environment(), stdout=subprocess.PIPE, text=True
+    ) as running:
+        for line in running.stdout or ():
+            found = figure(line)
+            if found:
+                figures.append(found)
+            else:
+                print(line, end="", flush=True)
+    return running.returncode
+
+
+def table(figures: list[Figure]) -> str:
+    """Show figures beside their goals."""
+    width = max((len(each.name) for each in figures), default=0)
+    lines = [f"{'what':<{width}}  {'found':>9}  {'goal':<9} detail"]
+    for each in figures:
+        mark = "" if each.met else "MISSED  "
+        lines.append(
+            f"{each.name:<{width}}  {each.found:>9.3f}  {each.bound:<9} {mark}{each.detail}"
+        )
+    return "\n".join(lines)
 
 
 def main() -> int:
-    """Run all, then name those that failed."""
-    failed = []
+    """Run those that were chosen, then name those that failed."""
+    failed: list[str] = []
+    figures: list[Figure] = []
+    chosen = sys.argv[1:]
+
+    def wanted(name: str) -> bool:
+        return not chosen or any(part in name for part in chosen)
+
     try:
         prepare.host()
         for package, bench in targets():
-            if run(["cargo", "bench", f"--package={package}", f"--bench={bench}"]) != 0:
-                failed.append(f"{package}/{bench}")
-        if prepare.has_package():
+            name = f"{package}/{bench}"
+            command = ["cargo", "bench", f"--package={package}", f"--bench={bench}"]
+            if wanted(name) and run(command, figures) != 0:
+                failed.append(name)
+        if wanted("python"):
             prepare.package(release=True)
-            python = str(BIN / "python")
-            if run([python, "-c", "import pytest_benchmark"]) != 0:
-                print(
-                    "no benchmarks of the Python package: its extra `test` lacks pytest-benchmark"
-                )
-            elif run([python, "-m", "pytest", "--benchmark-only", "tests"]) not in {0, NO_TESTS}:
+            options = ["-m", "pytest", "-q", "-s", "--benchmark-only", "tests/bench"]
+            if run([str(BIN / "python"), *options], figures) != 0:
                 failed.append("python")
-        else:
-            print("no benchmarks of the Python package: it isn't in this tree yet")
     except NotReadyError as error:
         failed.append(str(error))
+    print(f"\n{table(figures)}\n")
+    failed += [f"{each.name} ({each.found:.3f}, {each.bound})" for each in figures if not each.met]
     if failed:
-        print(f"failed, or missed a goal: {', '.join(failed)}", file=sys.stderr)
+        print(f"failed, or missed a goal: {'; '.join(failed)}", file=sys.stderr)
     return int(bool(failed))
 
 

@@ -14,6 +14,7 @@ mod dataset;
 mod errors;
 mod publish;
 mod reference;
+mod testing;
 mod volume;
 
 use pyo3::prelude::pymodule;
@@ -29,6 +30,8 @@ mod _native {
     use super::publish::{publish_array, publish_bytes, publish_table};
     #[pymodule_export]
     use super::reference::{Ref, restore_ref};
+    #[pymodule_export]
+    use super::testing::copy_limit;
     #[pymodule_export]
     use super::volume::{
         df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list, remove, umount,

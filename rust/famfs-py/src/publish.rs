@@ -72,12 +72,12 @@ impl Watcher {
 }
 
 /// A caller's contiguous bytes.
-struct Lent {
+pub(crate) struct Lent {
     buffer: PyBuffer<u8>,
 }
 
 impl Lent {
-    fn of(object: &Bound<'_, PyAny>) -> Result<Self> {
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> Result<Self> {
         let buffer = PyBuffer::<u8>::get(object)?;
         if !buffer.is_c_contiguous() {
             return Err(Failure::unsupported(
@@ -87,7 +87,7 @@ impl Lent {
         Ok(Self { buffer })
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         let len = self.buffer.len_bytes();
         if len == 0 {
             return &[];

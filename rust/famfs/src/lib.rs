@@ -36,6 +36,7 @@ mod holders;
 pub mod host;
 pub mod inspect;
 mod lock;
+pub mod measure;
 mod memory;
 mod mkfs;
 mod mount_table;

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{MIB, disk, open};
+use common::{MIB, disk, make_again, open};
 use famfs::{Error, MkfsOptions, Options, Volume, mkfs};
 
 #[test]
@@ -136,12 +136,5 @@ fn somebodys_file_is_not_made_a_volume() {
         assert!(error.to_string().contains("--force"), "{error}");
     }
     assert_eq!(std::fs::read(&disk.path).unwrap(), vec![7; 20 << 20]);
-    mkfs(
-        &disk.path,
-        &MkfsOptions {
-            force: true,
-            ..MkfsOptions::default()
-        },
-    )
-    .unwrap();
+    make_again(&disk.path);
 }

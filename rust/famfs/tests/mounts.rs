@@ -7,9 +7,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::{MIB, commit, disk, publish, read, reserve};
+use common::{Disk, MIB, commit, disk, make, make_again, publish, read, reserve};
 use famfs::embedded::{self, Memory};
-use famfs::{Error, MkfsOptions, mkfs, mounts};
+use famfs::{Error, mounts};
 
 /// Takes the mount away, whatever becomes of the test.
 struct Mounted(PathBuf);
@@ -23,6 +23,17 @@ impl Drop for Mounted {
     }
 }
 
+/// A volume, mounted on a directory beside it.
+fn mounted() -> (Disk, PathBuf, Mounted) {
+    let disk = disk();
+    make(&disk.path, 32);
+    let directory = disk.dir.path().join("mnt");
+    fs::create_dir(&directory).unwrap();
+    mounts::mount(&disk.path, &directory, None).unwrap();
+    let guard = Mounted(directory.clone());
+    (disk, directory, guard)
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
@@ -30,14 +41,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn a_mount_leads_to_its_volume_until_it_is_taken_away() {
     let disk = disk();
-    mkfs(
-        &disk.path,
-        &MkfsOptions {
-            size: Some(32 * MIB),
-            ..MkfsOptions::default()
-        },
-    )
-    .unwrap();
+    make(&disk.path, 32);
     let directory = disk.dir.path().join("mnt");
     assert!(
         mounts::mount(&disk.path, &directory, None).is_err(),
@@ -97,14 +101,7 @@ fn a_mount_leads_to_its_volume_until_it_is_taken_away() {
 #[test]
 fn a_directory_that_is_not_empty_is_mounted_with_a_warning() {
     let disk = disk();
-    mkfs(
-        &disk.path,
-        &MkfsOptions {
-            size: Some(32 * MIB),
-            ..MkfsOptions::default()
-        },
-    )
-    .unwrap();
+    make(&disk.path, 32);
     let directory = disk.dir.path().join("mnt");
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("theirs"), "x").unwrap();
@@ -117,29 +114,10 @@ fn a_directory_that_is_not_empty_is_mounted_with_a_warning() {
 
 #[test]
 fn a_volume_that_was_remade_or_is_gone_is_noticed() {
-    let disk = disk();
-    mkfs(
-        &disk.path,
-        &MkfsOptions {
-            size: Some(32 * MIB),
-            ..MkfsOptions::default()
-        },
-    )
-    .unwrap();
-    let directory = disk.dir.path().join("mnt");
-    fs::create_dir(&directory).unwrap();
-    mounts::mount(&disk.path, &directory, None).unwrap();
-    let _guard = Mounted(directory.clone());
+    let (disk, directory, _guard) = mounted();
     let resolved = mounts::resolve(&directory.join("a")).unwrap();
     publish(&resolved.volume().unwrap(), "a", b"1").unwrap();
-    mkfs(
-        &disk.path,
-        &MkfsOptions {
-            force: true,
-            ..MkfsOptions::default()
-        },
-    )
-    .unwrap();
+    make_again(&disk.path);
     assert!(matches!(
         resolved.volume(),
         Err(Error::VolumeChanged { .. })
@@ -238,20 +216,11 @@ fn many_who_embed_at_once_get_one_volume() {
 
 #[test]
 fn a_volume_that_was_made_again_at_its_path_is_the_one_that_is_read() {
-    let disk = disk();
-    let options = MkfsOptions {
-        size: Some(32 * MIB),
-        ..MkfsOptions::default()
-    };
-    mkfs(&disk.path, &options).unwrap();
-    let directory = disk.dir.path().join("mnt");
-    fs::create_dir(&directory).unwrap();
-    mounts::mount(&disk.path, &directory, None).unwrap();
-    let _guard = Mounted(directory.clone());
+    let (disk, directory, _guard) = mounted();
     let resolved = mounts::resolve(&directory.join("a")).unwrap();
     publish(&resolved.volume().unwrap(), "a", b"1").unwrap();
     fs::remove_file(&disk.path).unwrap();
-    mkfs(&disk.path, &options).unwrap();
+    make(&disk.path, 32);
     assert!(matches!(
         resolved.volume(),
         Err(Error::VolumeChanged { .. })
@@ -270,11 +239,7 @@ fn paths_that_are_no_text_are_mounted_like_others() {
     let disk = disk();
     let odd = |name: &[u8]| disk.dir.path().join(OsStr::from_bytes(name));
     let (source, directory) = (odd(b"v\xff"), odd(b"m\xfe"));
-    let options = MkfsOptions {
-        size: Some(32 * MIB),
-        ..MkfsOptions::default()
-    };
-    mkfs(&source, &options).unwrap();
+    make(&source, 32);
     fs::create_dir(&directory).unwrap();
     mounts::mount(&source, &directory, None).unwrap();
     let _guard = Mounted(directory.clone());
@@ -285,16 +250,7 @@ fn paths_that_are_no_text_are_mounted_like_others() {
 
 #[test]
 fn a_mount_whose_directory_is_gone_is_taken_away_by_its_name() {
-    let disk = disk();
-    let options = MkfsOptions {
-        size: Some(32 * MIB),
-        ..MkfsOptions::default()
-    };
-    mkfs(&disk.path, &options).unwrap();
-    let directory = disk.dir.path().join("mnt");
-    fs::create_dir(&directory).unwrap();
-    mounts::mount(&disk.path, &directory, None).unwrap();
-    let _guard = Mounted(directory.clone());
+    let (_disk, directory, _guard) = mounted();
     fs::remove_dir(&directory).unwrap();
     mounts::umount(&directory, false).unwrap();
 }

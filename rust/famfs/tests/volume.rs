@@ -6,7 +6,9 @@ mod common;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
-use common::{MIB, OWNER, commit, disk, name, open, publish, read, reserve, volume};
+use common::{
+    MIB, OWNER, commit, disk, make, make_again, name, open, publish, read, reserve, volume,
+};
 use famfs::core::media::{COUNTERS_OFFSET, LOG_OFFSET};
 use famfs::core::space::Layout;
 use famfs::core::units::{ByteLen, FileOff};
@@ -306,14 +308,7 @@ fn another_volume_in_its_place_is_noticed() {
     let file = volume.stat(b"a").unwrap();
     let refused = mkfs(&disk.path, &MkfsOptions::default()).unwrap_err();
     assert!(matches!(refused, Error::VolumeExists { .. }), "{refused}");
-    mkfs(
-        &disk.path,
-        &MkfsOptions {
-            force: true,
-            ..MkfsOptions::default()
-        },
-    )
-    .unwrap();
+    make_again(&disk.path);
     // As many entries as the old one had: not the counters tell, but who the volume is.
     publish(&open(&disk), "other", b"2").unwrap();
     assert!(matches!(
@@ -329,14 +324,7 @@ fn another_volume_in_its_place_is_noticed() {
     // A new file at the same path is another volume too.
     std::fs::remove_file(&disk.path).unwrap();
     let volume = {
-        mkfs(
-            &disk.path,
-            &MkfsOptions {
-                size: Some(16 * MIB),
-                ..MkfsOptions::default()
-            },
-        )
-        .unwrap();
+        make(&disk.path, 16);
         open(&disk)
     };
     std::fs::remove_file(&disk.path).unwrap();
@@ -428,14 +416,7 @@ fn what_is_published_is_never_written_again() {
 
     // Nor is what is published on a volume that was made here since.
     let old = reserve(&volume, &[2; 100]).unwrap();
-    mkfs(
-        &disk.path,
-        &MkfsOptions {
-            force: true,
-            ..MkfsOptions::default()
-        },
-    )
-    .unwrap();
+    make_again(&disk.path);
     publish(&open(&disk), "new", &[3; 100]).unwrap();
     let error = old.fill(FileOff(0), &[4; 100]).unwrap_err();
     assert!(matches!(error, Error::VolumeChanged { .. }), "{error}");

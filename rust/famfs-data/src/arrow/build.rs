@@ -1,6 +1,6 @@
 //! Makes arrays of a message's nodes and buffers, in place.
 
-use super::check::Parts;
+use super::check::{Parts, has_offsets};
 use super::open::ArrowFile;
 use super::parse::Batch;
 use super::schema::{Shape, Slots};
@@ -169,17 +169,7 @@ impl<'a> Builder<'a> {
         else {
             return Ok(buffer);
         };
-        let offsets = matches!(
-            data_type,
-            DataType::Utf8
-                | DataType::LargeUtf8
-                | DataType::Binary
-                | DataType::LargeBinary
-                | DataType::List(_)
-                | DataType::LargeList(_)
-                | DataType::Map(_, _)
-        );
-        if offsets && len == 0 && buffer.len() < *byte_width {
+        if has_offsets(data_type) && len == 0 && buffer.len() < *byte_width {
             return Ok(Buffer::from_vec(vec![0_u64]));
         }
         if buffer.as_ptr().align_offset(*alignment) != 0 {

@@ -152,17 +152,9 @@ impl Parts {
                 if buffer.as_ptr().align_offset(*alignment) != 0 {
                     return Err(wrong("alignment", "less", alignment));
                 }
-                let offsets = matches!(
-                    self.data_type,
-                    DataType::Utf8
-                        | DataType::LargeUtf8
-                        | DataType::Binary
-                        | DataType::LargeBinary
-                        | DataType::List(_)
-                        | DataType::LargeList(_)
-                        | DataType::Map(_, _)
-                );
-                let values = self.len.checked_add(usize::from(offsets));
+                let values = self
+                    .len
+                    .checked_add(usize::from(has_offsets(&self.data_type)));
                 values
                     .and_then(|values| values.checked_mul(*byte_width))
                     .unwrap_or(usize::MAX)
@@ -329,6 +321,20 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// Whether the first buffer holds offsets, one more than there are values.
+pub(super) fn has_offsets(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8
+            | DataType::LargeUtf8
+            | DataType::Binary
+            | DataType::LargeBinary
+            | DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::Map(_, _)
+    )
 }
 
 /// Checks the UTF-8 of all strings in `data` and below it.

@@ -5,7 +5,7 @@
     reason = "each test file uses a part; a test may"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use famfs::core::entry::Owner;
@@ -37,17 +37,35 @@ pub(crate) fn disk() -> Disk {
     Disk { dir, path }
 }
 
-/// A new volume of this size in MiB.
-pub(crate) fn volume(mib: u64) -> (Disk, Volume) {
-    let disk = disk();
+/// Makes a volume of this size in MiB in a backing file, which is made.
+pub(crate) fn make(path: &Path, mib: u64) {
+    let size = Some(mib * MIB);
     mkfs(
-        &disk.path,
+        path,
         &MkfsOptions {
-            size: Some(mib * MIB),
+            size,
             ..MkfsOptions::default()
         },
     )
     .unwrap();
+}
+
+/// Makes another volume where one is.
+pub(crate) fn make_again(path: &Path) {
+    mkfs(
+        path,
+        &MkfsOptions {
+            force: true,
+            ..MkfsOptions::default()
+        },
+    )
+    .unwrap();
+}
+
+/// A new volume of this size in MiB.
+pub(crate) fn volume(mib: u64) -> (Disk, Volume) {
+    let disk = disk();
+    make(&disk.path, mib);
     let volume = open(&disk);
     (disk, volume)
 }
