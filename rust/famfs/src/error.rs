@@ -264,7 +264,7 @@ fn next_step(fatal: &Fatal) -> &'static str {
     use famfs_core::superblock::SuperblockError as S;
     match fatal {
         Fatal::Superblock(S::Magic { .. } | S::Truncated { .. }) => {
-            "`famfs mkfs` makes a volume there"
+            "check the path; `famfs mkfs` makes a new volume there"
         }
         Fatal::Superblock(S::OmfMajor { .. } | S::Version { .. }) => {
             "use the version of famfs that made it"

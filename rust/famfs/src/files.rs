@@ -89,6 +89,32 @@ impl Volume {
         Ok(state.stat(node))
     }
 
+    /// Refuses early what a commit of a file at `name` would refuse, as of the last refresh: told
+    /// before anything is copied. The commit decides.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`], [`Error::IsADirectory`], [`Error::ParentMissing`],
+    /// [`Error::NotADirectory`].
+    pub fn check_name(&self, name: &RelPath, overwrite: bool) -> Result<()> {
+        let path = || name.to_string();
+        match self.stat(name.as_bytes()) {
+            Ok(found) if found.is_dir() && overwrite => {
+                return Err(Error::IsADirectory { path: path() });
+            }
+            Ok(_) if !overwrite => return Err(Error::AlreadyExists { path: path() }),
+            Ok(_) => return Ok(()),
+            Err(_) => {}
+        }
+        let Some(parent) = name.parent() else {
+            return Ok(());
+        };
+        match self.stat(parent) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(Error::NotADirectory { path: path() }),
+            Err(_) => Err(Error::ParentMissing { path: path() }),
+        }
+    }
+
     /// What is in the directory at `path`, in the order of the log; of a file, the file itself.
     ///
     /// # Errors

@@ -75,6 +75,16 @@ pub fn list() -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
+/// Why tables of mounts are passed over, where some are: others could have written them.
+#[must_use]
+pub fn passed_over() -> Vec<Error> {
+    let denied = |table: &Table| match table.read_all() {
+        Err(error @ Error::Permission { .. }) => Some(error),
+        _ => None,
+    };
+    tables().iter().filter_map(denied).collect()
+}
+
 /// As [`list`], with those whose volumes are gone.
 fn known() -> Result<Vec<Mount>> {
     let mut mounts = Vec::new();

@@ -167,10 +167,9 @@ pub(super) fn publish(
     asked: &Path,
     manner: &Manner<'_>,
 ) -> Result<()> {
-    // Told now, before anything is copied; the commit decides.
-    if !manner.force && volume.stat(path.as_bytes()).is_ok() {
-        return Err(exists(asked));
-    }
+    volume
+        .check_name(&path, manner.force)
+        .map_err(|error| not_made(asked, error))?;
     let reservation = volume
         .reserve(ByteLen(source.size()), manner.layout)
         .map_err(|error| error.about(asked))?;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use famfs::core::units::ByteLen;
 use famfs::{Publication, Volume};
 
-use super::{Made, content, exists, named, not_made};
+use super::{Made, content, named, not_made};
 use crate::args::Creat;
 use crate::error::Error;
 use crate::output::Output;
@@ -40,10 +40,9 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
             ))
             .into());
         }
-        // Told now, before anything is filled; the commit decides.
-        if !args.force && volume.stat(path.as_bytes()).is_ok() {
-            return Err(exists(&file.path));
-        }
+        volume
+            .check_name(&path, args.force)
+            .map_err(|error| not_made(&file.path, error))?;
         let reservation = volume
             .reserve(ByteLen(file.size), args.interleave.layout())
             .map_err(|error| error.about(&file.path))?;

@@ -219,6 +219,9 @@ pub(super) fn list(args: &Mounts, output: &mut Output) -> Result<i32> {
     } else {
         MountReport::new
     };
+    for error in mounts::passed_over() {
+        crate::complain(&format!("famfs: warning: {error}"));
+    }
     let reports: Vec<_> = mounts::list()?.iter().map(report).collect();
     if args.json {
         output.json(&reports)?;
@@ -234,11 +237,19 @@ pub(super) fn list(args: &Mounts, output: &mut Output) -> Result<i32> {
     let mut head = vec!["SOURCE", "MOUNTPOINT", "WAY"];
     if args.verbose {
         head.extend([
-            "ROLE", "CACHES", "FORMAT", "ENTRIES", "USED", "SIZE", "VOLUME",
+            "ROLE", "CACHES", "FORMAT", "ENTRIES", "USED", "SIZE", "FINDINGS", "VOLUME",
         ]);
+        for report in &reports {
+            if let Some(error) = &report.error {
+                crate::complain(&format!(
+                    "famfs: warning: {}: can't be opened: {error}",
+                    report.mountpoint
+                ));
+            }
+        }
     }
     let rows = reports.iter().map(|report| row(report, args.verbose));
-    output.table(&head, &[6, 7, 8], rows.collect())?;
+    output.table(&head, &[6, 7, 8, 9], rows.collect())?;
     Ok(0)
 }
 
@@ -260,10 +271,9 @@ fn row(report: &MountReport, verbose: bool) -> Vec<String> {
             format!("{}/{}", volume.entries, volume.log_capacity),
             show(volume.usage.allocated),
             show(volume.usage.capacity),
+            volume.findings.to_string(),
             volume.uuid.to_string(),
         ]);
-    } else if let Some(error) = &report.error {
-        row.push(error.clone());
     }
     row
 }
