@@ -28,10 +28,12 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
             only structure is checked, and a column's offsets when it is first handed out.
 
     Returns:
-        The dataset: a table, an array or bytes, as the file's first bytes say.
+        The dataset: a table, an array or bytes, as the file's first bytes say, and as `ls` lists
+        it. Where the rest of the file is not what they say, `buffer` lends its bytes all the same,
+        and whatever needs the table or array raises `Corrupt`.
 
     Raises:
-        Corrupt: The file is not what its first bytes say it is.
+        Corrupt: With `verify`: the file is not what its first bytes say it is.
         InvalidPath: The path is a directory's, or text that is no reference.
         MemoryFault: The file's memory is lost.
         NotFound: There is no such file.
@@ -64,7 +66,10 @@ class Dataset:
     valid after the dataset is closed, and after the file was replaced or removed. Two datasets are
     equal where their references are. It pickles as its reference.
 
-    An accessor that a kind doesn't have raises `Unsupported` and names the one that works.
+    An accessor that a kind doesn't have raises `Unsupported` and names the one that works. Where a
+    file only begins like a table or an array, each that needs one raises `Corrupt`; where it is one
+    that can't be mapped, such as a compressed table, `Unsupported`. `kind`, `ref`, `path` and
+    `buffer` always work.
     """
 
     _file: _native.File
@@ -378,12 +383,16 @@ class Dataset:
         """What a notebook shows: a table's columns with their types, or an array's shape."""
         from html import escape
 
-        head = f"<b>{escape(self.path)}</b>: {escape(self._summary())}"
+        try:
+            head = f"<b>{escape(self.path)}</b>: {escape(self._summary())}"
+            fields = self.schema if self.kind == "table" else ()
+        except FamfsError:
+            return f"<p>{escape(repr(self))}</p>"
         if self.kind != "table":
             return f"<p>{head}</p>"
         rows = "".join(
             f"<tr><td>{escape(field.name)}</td><td>{escape(str(field.type))}</td></tr>"
-            for field in self.schema
+            for field in fields
         )
         return f"<p>{head}</p><table><tr><th>column</th><th>type</th></tr>{rows}</table>"
 

@@ -197,7 +197,7 @@ def test_accessors_of_an_array(mnt):
         ({"a": np.array([object()])}, "astype"),
         ({"a": 5}, "asarray"),
     ],
-    ids=str,
+    ids=ascii,
 )
 def test_what_cannot_be_published_says_what_to_do(mnt, thing, hint):
     with pytest.raises(famfs.Unsupported, match=hint) as caught:

@@ -289,9 +289,68 @@ def test_many_columns_and_threads(mnt):
     assert famfs.open(famfs.publish(tall, f"{mnt}/tall")).to_arrow().equals(tall)
 
 
-def test_a_file_that_only_looks_like_a_table(mnt):
-    for i, data in enumerate([b"ARROW1\0\0" + b"x" * 100, b"\x93NUMPY\x01\0v\0garbage", b"ARROW1"]):
-        famfs.publish(data, f"{mnt}/{i}")
-        with pytest.raises(famfs.Corrupt, match=f"{i}:"):
-            famfs.open(f"{mnt}/{i}")
-        assert famfs.stat(f"{mnt}/{i}").kind == "bytes"
+TABLE_ACCESSORS = [
+    lambda d: d.schema,
+    lambda d: d.num_rows,
+    lambda d: d.shape,
+    lambda d: d.batches[0],
+    lambda d: d.to_arrow(),
+    lambda d: d.to_pandas(),
+    lambda d: d.to_polars(),
+    lambda d: d.to_numpy(),
+    lambda d: d.copy(),
+    pa.table,
+    np.asarray,
+    len,
+]
+ARRAY_ACCESSORS = [
+    lambda d: d.dtype,
+    lambda d: d.num_rows,
+    lambda d: d.nbytes,
+    lambda d: d.to_numpy(),
+    lambda d: d.to_arrow(),
+    lambda d: d.copy(),
+    memoryview,
+    np.asarray,
+    np.from_dlpack,
+    len,
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "accessors"),
+    [
+        (b"ARROW1\0\0" + b"x" * 100, "table", TABLE_ACCESSORS),
+        (b"ARROW1", "table", TABLE_ACCESSORS),
+        (b"\x93NUMPY\x01\0v\0garbage", "array", ARRAY_ACCESSORS),
+        (b"\x93NUMPY", "array", ARRAY_ACCESSORS),
+    ],
+    ids=["table", "magic", "array", "array magic"],
+)
+def test_a_file_that_only_begins_like_one_is_bytes_and_corrupt(mnt, data, kind, accessors):
+    famfs.publish(data, f"{mnt}/x")
+    (entry,) = famfs.ls(mnt)
+    assert (entry.kind, entry.rows) == (kind, None)
+    dataset = famfs.open(entry)
+    assert dataset.kind == kind
+    assert bytes(dataset.buffer()) == data
+    for access in accessors:
+        with pytest.raises(famfs.Corrupt, match="x:"):
+            access(dataset)
+    assert "x:" in repr(dataset)
+    assert "x:" in dataset._repr_html_()
+    with pytest.raises(famfs.Corrupt, match="x:"):
+        famfs.open(entry, verify=True)
+
+
+def test_a_compressed_table_is_a_table_that_cannot_be_mapped(mnt):
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_file(sink, table().schema, options=options) as writer:
+        writer.write_table(table())
+    famfs.publish(sink.getvalue().to_pybytes(), f"{mnt}/x")
+    dataset = famfs.open(f"{mnt}/x")
+    assert famfs.stat(f"{mnt}/x").kind == dataset.kind == "table"
+    with pytest.raises(famfs.Unsupported, match="x:.*compress"):
+        dataset.to_arrow()
+    assert pa.ipc.open_file(dataset.buffer()).read_all().equals(table())

@@ -150,7 +150,7 @@ impl File {
     #[getter]
     fn bytes_copied(&self) -> Result<u64> {
         let dataset = self.dataset()?;
-        Ok(match dataset.content() {
+        Ok(match dataset.content()? {
             Content::Table(table) => table.bytes_copied(),
             _ => 0,
         })
@@ -160,7 +160,7 @@ impl File {
     /// other kinds.
     #[getter]
     fn array(&self) -> Result<Option<Layout>> {
-        Ok(match self.dataset()?.content() {
+        Ok(match self.dataset()?.content()? {
             Content::Array(array) => Some((
                 array.descr().to_owned(),
                 array.fortran_order(),
