@@ -260,6 +260,45 @@ def test_polars_both_ways(mnt):
     assert pl.DataFrame(dataset).equals(expected)
 
 
+def test_what_a_producer_raises_by_itself_is_told(mnt):
+    class Broken:
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise KeyError("no such source")
+
+    with pytest.raises(famfs.Unsupported, match="no such source") as caught:
+        famfs.publish(Broken(), f"{mnt}/x")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+    class Stopped:
+        def __arrow_c_array__(self, requested_schema=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        famfs.publish(Stopped(), f"{mnt}/x")
+
+
+def test_a_name_that_cannot_be_handed_out(mnt):
+    odd = pa.table({"a\0b": [1, 2]})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, odd.schema) as writer:
+        writer.write_table(odd)
+    dataset = famfs.open(famfs.publish(sink.getvalue().to_pybytes(), f"{mnt}/x"))
+    assert dataset.num_rows == 2
+    for access in (
+        lambda: dataset.schema,
+        dataset.to_arrow,
+        dataset.to_pandas,
+        dataset.to_polars,
+        lambda: dataset.batches[0],
+        lambda: pa.table(dataset),
+        lambda: pa.schema(dataset),
+    ):
+        with pytest.raises(famfs.Unsupported, match="buffer"):
+            access()
+    assert "<p>" in dataset._repr_html_()
+    assert pa.ipc.open_file(dataset.buffer()).read_all().equals(odd)
+
+
 def test_accessors_of_a_table(mnt):
     dataset = famfs.open(famfs.publish(table(), f"{mnt}/t"))
     assert dataset.shape == (1000, 6)

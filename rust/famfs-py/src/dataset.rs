@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch, StructArray};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
-use famfs_data::Dataset;
+use arrow::ffi::FFI_ArrowSchema;
 use famfs_data::open::Content;
+use famfs_data::{DataError, Dataset};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 use pyo3_arrow::ffi::{
@@ -193,8 +194,9 @@ impl File {
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
         let dataset = self.dataset()?;
-        let schema = dataset.table()?.schema().as_ref();
-        to_schema_pycapsule(py, schema).map_err(python)
+        let schema = dataset.table()?.schema();
+        check_names(schema)?;
+        to_schema_pycapsule(py, schema.as_ref()).map_err(python)
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -207,6 +209,7 @@ impl File {
         // What is wrong is told here, not by whoever reads the stream.
         py.detach(|| check(&dataset))?;
         let table = dataset.table()?;
+        check_names(table.schema())?;
         let field = struct_field(table.schema());
         let batches = 0..table.num_batches();
         let arrays = batches.map(move |i| -> Result<ArrayRef, ArrowError> {
@@ -228,13 +231,17 @@ impl Batch {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> Result<Bound<'py, PyTuple>> {
-        let field = struct_field(&self.batch.schema());
+        let schema = self.batch.schema();
+        check_names(&schema)?;
+        let field = struct_field(&schema);
         let rows = StructArray::from(self.batch.clone());
         to_array_pycapsules(py, field, &rows, requested_schema).map_err(python)
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
-        to_schema_pycapsule(py, self.batch.schema().as_ref()).map_err(python)
+        let schema = self.batch.schema();
+        check_names(&schema)?;
+        to_schema_pycapsule(py, schema.as_ref()).map_err(python)
     }
 
     fn __len__(&self) -> usize {
@@ -254,7 +261,18 @@ fn check(dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-fn struct_field(schema: &arrow::datatypes::SchemaRef) -> FieldRef {
+/// Refuses what a file can say and the C data interface can't, such as a name with a NUL.
+fn check_names(schema: &SchemaRef) -> Result<()> {
+    match FFI_ArrowSchema::try_from(schema.as_ref()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::unsupported(format!(
+            "a table whose schema can't be handed to another library: {error}; buffer() lends the \
+             file's bytes"
+        ))),
+    }
+}
+
+fn struct_field(schema: &SchemaRef) -> FieldRef {
     let data_type = DataType::Struct(schema.fields().clone());
     let field = Field::new("", data_type, false).with_metadata(schema.metadata().clone());
     Arc::new(field)

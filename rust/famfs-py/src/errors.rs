@@ -2,7 +2,7 @@
 
 use famfs::Face;
 use famfs_data::DataError;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 
 /// An error on its way to Python.
@@ -62,4 +62,22 @@ fn raise(py: Python<'_>, face: Face, message: &str) -> PyResult<PyErr> {
     let class = py.import("famfs.errors")?.getattr(face.python)?;
     let error = class.call_method1("_of", (face.errno, message))?;
     Ok(PyErr::from_value(error))
+}
+
+/// What another library made of a caller's object, its errors made those of an object that can't be
+/// published.
+pub(crate) fn taken<T>(py: Python<'_>, what: &str, result: PyResult<T>) -> Result<T> {
+    result.map_err(|error| {
+        let ours = py
+            .import("famfs.errors")
+            .and_then(|errors| errors.getattr("FamfsError"))
+            .is_ok_and(|class| error.is_instance(py, &class));
+        // Ctrl-C is not an `Exception`.
+        if ours || !error.is_instance_of::<PyException>(py) {
+            return Failure::Python(error);
+        }
+        let refused = PyErr::from(Failure::unsupported(format!("{what}: {}", error.value(py))));
+        refused.set_cause(py, Some(error));
+        Failure::Python(refused)
+    })
 }

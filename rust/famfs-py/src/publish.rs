@@ -14,11 +14,12 @@ use famfs_data::publish::{self, Draft};
 use famfs_data::{DataError, Kind, Options, Published};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
 use pyo3_arrow::ffi::ArrayReader;
 use pyo3_arrow::{PyArray, PyArrayReader};
 use std::sync::Arc;
 
-use crate::errors::{Failure, Result};
+use crate::errors::{Failure, Result, taken};
 use crate::reference::Ref;
 
 /// What is handed back: reference, kind, size, bytes taken as they were, bytes made anew.
@@ -210,11 +211,18 @@ pub(crate) fn publish_table(
     Ok(done(watcher.end(published)?, borrowed, owned))
 }
 
+/// Why a table was not taken, before what the library that took it says.
+const CANNOT_BE_TAKEN: &str = "a table that can't be taken as Arrow data; convert the column that \
+                               this is about, for example to strings";
+
 /// The schema and batches of what Python has; values stay where they are.
 fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     if data.hasattr("__arrow_c_stream__")? {
-        let reader: PyArrayReader = data.extract()?;
-        let reader = reader.into_reader()?;
+        let stream = data.call_method0("__arrow_c_stream__").and_then(|capsule| {
+            let capsule = capsule.cast_into::<PyCapsule>()?;
+            PyArrayReader::from_arrow_pycapsule(&capsule)?.into_reader()
+        });
+        let reader = taken(py, CANNOT_BE_TAKEN, stream)?;
         let field = reader.field();
         let schema = schema_of(&field)?;
         let arrays: Vec<_> = py
@@ -228,7 +236,7 @@ fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<Re
             .collect::<Result<_>>()?;
         return Ok((schema, batches));
     }
-    let (array, field) = data.extract::<PyArray>()?.into_inner();
+    let (array, field) = taken(py, CANNOT_BE_TAKEN, data.extract::<PyArray>())?.into_inner();
     let schema = schema_of(&field)?;
     let batch = batch_of(&schema, array.as_ref())?;
     Ok((schema, vec![batch]))
@@ -262,5 +270,9 @@ fn batch_of(schema: &SchemaRef, array: &dyn Array) -> Result<RecordBatch> {
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     RecordBatch::try_new_with_options(Arc::clone(schema), rows.columns().to_vec(), &options)
-        .map_err(|error| DataError::from(error).into())
+        .map_err(|error| {
+            let hint = "a field that holds nulls is to be nullable, and columns are as long and of \
+                        the types that the schema says: table.cast(schema) mends it";
+            DataError::Refused { error, hint }.into()
+        })
 }
