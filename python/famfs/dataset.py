@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from famfs import _native
+from famfs._arrow import Batches, dtype_of, is_arrow, pyarrow, why_not_arrow
 from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     import numpy as np
@@ -132,7 +133,7 @@ class Dataset:
         if self.kind == "table":
             raise self._unsupported("dtype", "schema tells its columns' types")
         array = self._file.array
-        return np.dtype(np.uint8) if array is None else _dtype(array[0])
+        return np.dtype(np.uint8) if array is None else dtype_of(array[0])
 
     @property
     def schema(self) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -142,7 +143,7 @@ class Dataset:
             Unsupported: For arrays and bytes, whose type `dtype` tells.
         """
         self._table("schema", "dtype and shape tell its type")
-        return _pyarrow().schema(self._file)
+        return self._told(lambda: pyarrow().schema(self._file))
 
     @property
     def batches(self) -> Batches:
@@ -159,11 +160,13 @@ class Dataset:
 
         Returns:
             A `pyarrow.Table`; for an array of one axis and bytes a `pyarrow.Array`. Their buffers
-            lie in the volume's memory.
+            lie in the volume's memory. Of dates and times that are missing (NaT) Arrow has a
+            bitmap, which is made.
 
         Raises:
             Corrupt: A column's data is not what its type needs.
-            Unsupported: For arrays of several axes, or of types that Arrow has not.
+            Unsupported: For arrays of several axes, or of types that lie in memory in another way
+                in Arrow.
 
         Example:
             >>> import famfs, numpy as np
@@ -171,16 +174,18 @@ class Dataset:
             >>> famfs.open(ref).to_arrow().column_names
             ['a']
         """
-        pa = _pyarrow()
+        pa = pyarrow()
         if self.kind == "table":
-            return pa.table(self._file)
+            # Not by pa.table(), which imports pandas.
+            return self._told(lambda: pa.RecordBatchReader.from_stream(self._file).read_all())
         array = self._numpy()
         if array.ndim != 1:
             raise self._unsupported("to_arrow()", "it has not exactly one axis; to_numpy() works")
-        if not array.dtype.isnative or array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:  # noqa: PLR2004
-            raise self._unsupported("to_arrow()", f"Arrow has no {array.dtype}; to_numpy() works")
+        if not is_arrow(array.dtype):
+            raise self._unsupported("to_arrow()", why_not_arrow(array.dtype))
         kind = pa.from_numpy_dtype(array.dtype)
-        return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])
+        nulls = self._missing(array)
+        return pa.Array.from_buffers(kind, len(array), [nulls, pa.py_buffer(array.view("u1"))])
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Hands an array out as a NumPy array, in place and read-only; bytes as `uint8`.
@@ -208,17 +213,21 @@ class Dataset:
                 f"it has {len(names)} columns; to_arrow()[name].to_numpy() makes an array of one, "
                 "to_pandas() a frame of all",
             )
-        pa = _pyarrow()
+        pa = pyarrow()
         column = self.to_arrow().column(0)
-        if column.num_chunks == 1:
+        # A table of no rows has no batches either.
+        chunks = column.chunks or [pa.array([], column.type)]
+        if len(chunks) == 1:
             try:
-                return cast("np.ndarray[Any, Any]", column.chunk(0).to_numpy(zero_copy_only=True))
-            except pa.ArrowInvalid as error:
+                array = cast("np.ndarray[Any, Any]", chunks[0].to_numpy(zero_copy_only=True))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise self._unsupported(
                     "to_numpy()",
                     f"its column is not memory that NumPy can use ({error}); "
                     "to_arrow().column(0).to_numpy() copies it",
                 ) from error
+            array.flags.writeable = False
+            return array
         raise self._unsupported(
             "to_numpy()",
             f"its column has {column.num_chunks} batches; to_arrow().column(0).to_numpy() joins "
@@ -261,6 +270,11 @@ class Dataset:
 
         Raises:
             Unsupported: For arrays and bytes, and where polars is missing.
+
+        Example:
+            >>> import famfs, numpy as np
+            >>> famfs.open(famfs.publish({"a": np.arange(3)}, f"{mnt}/t")).to_polars().shape
+            (3, 1)
         """
         self._table("to_polars()", "to_numpy() works")
         try:
@@ -281,7 +295,7 @@ class Dataset:
             >>> mine[0] = 5
         """
         if self.kind == "table":
-            pa = _pyarrow()
+            pa = pyarrow()
             self._file.check()
             whole = pa.py_buffer(bytes(self.buffer()))
             return pa.ipc.open_file(whole).read_all()
@@ -412,13 +426,49 @@ class Dataset:
         if array is None:
             return whole
         descr, fortran, shape, start, nbytes = array
-        dtype = _dtype(descr)
+        dtype = dtype_of(descr)
         if nbytes == 0:
             empty = np.empty(shape, dtype, order="F" if fortran else "C")
             empty.flags.writeable = False
             return empty
         items = whole[start : start + nbytes].view(dtype)
         return items.reshape(shape, order="F" if fortran else "C")
+
+    def _own(self) -> np.ndarray[Any, Any]:
+        """A copy as an array, lost memory noticed."""
+        import numpy as np
+
+        bytes_ = ("|u1", False, [self._file.size], 0, self._file.size)
+        descr, fortran, shape, start, _ = self._file.array or bytes_
+        copy = np.empty(shape, dtype_of(descr), order="F" if fortran else "C")
+        if copy.nbytes:
+            flat = copy.reshape(-1, order="A").view(np.uint8)
+            self._file.copy_into(start, flat)
+        return copy
+
+    def _missing(self, array: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401
+        """The validity bitmap of dates and times, where any of them is missing."""
+        if array.dtype.kind not in "mM":
+            return None
+        import numpy as np
+
+        self._file.probe()
+        missing = np.isnat(array)
+        if not missing.any():
+            return None
+        return pyarrow().py_buffer(np.packbits(~missing, bitorder="little"))
+
+    def _told(self, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """What pyarrow makes of the file, its refusals made those of this package."""
+        pa = pyarrow()
+        try:
+            return make()
+        except pa.ArrowException as error:
+            if isinstance(error, FamfsError):
+                raise
+            raise self._unsupported(
+                "Arrow table", f"pyarrow refuses it ({error}); buffer() lends its bytes"
+            ) from error
 
     def _table(self, what: str, instead: str) -> None:
         if self.kind != "table":
@@ -437,56 +487,3 @@ class _Lent(Dataset, _native.Buffer):
 
 
 _Lent.__name__ = _Lent.__qualname__ = "Dataset"
-
-
-class Batches(Sequence[Any]):
-    """A table's record batches, in place; each is made when it is asked for.
-
-    Example:
-        >>> import famfs, numpy as np
-        >>> ref = famfs.publish({"a": np.arange(10)}, f"{mnt}/parts", batch_rows=4)
-        >>> [batch.num_rows for batch in famfs.open(ref).batches]
-        [4, 4, 2]
-    """
-
-    def __init__(self, file: _native.File) -> None:
-        self._file = file
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return self._file.num_batches
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...  # noqa: ANN401
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-
-    def __getitem__(self, index: int | slice) -> Any:
-        """One batch, or a list of several."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        at = index + len(self) if index < 0 else index
-        if not 0 <= at < len(self):
-            raise IndexError(f"batch {index}, there are {len(self)}")
-        return _pyarrow().record_batch(self._file.batch(at))
-
-
-def _dtype(descr: str) -> np.dtype[Any]:
-    import ast
-
-    import numpy as np
-
-    if descr[:1] in "[(":
-        parsed: Any = ast.literal_eval(descr)
-        return np.lib.format.descr_to_dtype(parsed)
-    return np.dtype(descr)
-
-
-def _pyarrow() -> Any:  # noqa: ANN401
-    try:
-        import pyarrow as pa
-        import pyarrow.ipc
-    except ImportError as error:
-        raise Unsupported("tables need pyarrow: pip install 'famfs[arrow]'") from error
-    return pa

@@ -6,6 +6,7 @@ import io
 import pickle
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import famfs
@@ -177,6 +178,42 @@ def test_accessors_of_an_array(mnt):
     assert line.to_pandas().sum() == 15
     assert "array of int64" in repr(line)
     assert "int64" in line._repr_html_()
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("kind", ["M8", "m8"])
+def test_times_are_arrow_arrays_in_place(mnt, inside, unit, kind):
+    array = np.arange(100).astype(f"{kind}[{unit}]")
+    found = famfs.open(famfs.publish(array, f"{mnt}/a")).to_arrow()
+    assert found.equals(pa.array(array))
+    assert found.null_count == 0
+    assert inside(mnt, found.buffers()[1].address, found.buffers()[1].size)
+    array[[3, 7, 99]] = "NaT"
+    found = famfs.open(famfs.publish(array, f"{mnt}/b")).to_arrow()
+    assert found.equals(pa.array(array))
+    assert found.null_count == 3
+    assert inside(mnt, found.buffers()[1].address, found.buffers()[1].size)
+    empty = famfs.open(famfs.publish(array[:0], f"{mnt}/c")).to_arrow()
+    assert empty.equals(pa.array(array[:0]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "why"),
+    [
+        ("?", "packs bool into bits.*to_numpy.*copies"),
+        ("M8[D]", "counts in s, ms, us and ns.*copies"),
+        ("M8[10s]", "counts in"),
+        (">i4", "byte order.*to_numpy"),
+        ("c16", "nothing that lies in memory.*to_numpy"),
+        ("S5", "nothing that lies"),
+    ],
+)
+def test_why_an_array_is_none_of_arrows(mnt, dtype, why):
+    dataset = famfs.open(famfs.publish(np.zeros(3, dtype), f"{mnt}/a"))
+    with pytest.raises(famfs.Unsupported, match=why):
+        dataset.to_arrow()
+    if "copies" in why:
+        assert pa.array(dataset.to_numpy()).to_numpy(zero_copy_only=False).shape == (3,)
 
 
 @pytest.mark.parametrize(

@@ -299,6 +299,35 @@ def test_a_name_that_cannot_be_handed_out(mnt):
     assert pa.ipc.open_file(dataset.buffer()).read_all().equals(odd)
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.float64(), pa.timestamp("us"), pa.float16(), pa.string(), pa.bool_()]
+)
+def test_a_column_of_no_rows_is_an_array(mnt, kind):
+    empty = pa.table({"a": pa.array([], kind)})
+    dataset = famfs.open(famfs.publish(empty, f"{mnt}/x"))
+    if kind in {pa.string(), pa.bool_()}:
+        with pytest.raises(famfs.Unsupported, match="copies"):
+            dataset.to_numpy()
+        return
+    found = dataset.to_numpy()
+    assert found.shape == (0,)
+    assert not found.flags.writeable
+    assert found.dtype == pa.array([], kind).to_numpy().dtype
+
+
+def test_opening_does_not_import_pandas(mnt, run):
+    famfs.publish({"a": np.arange(5)}, f"{mnt}/x")
+    code = """
+        import sys, famfs
+        dataset = famfs.open(sys.argv[1])
+        assert dataset.to_arrow().num_rows == 5
+        assert dataset.batches[0].num_rows == 5
+        dataset.schema, dataset.copy(), dataset.buffer()
+        assert "pandas" not in sys.modules
+    """
+    run(code, f"{mnt}/x")
+
+
 def test_accessors_of_a_table(mnt):
     dataset = famfs.open(famfs.publish(table(), f"{mnt}/t"))
     assert dataset.shape == (1000, 6)

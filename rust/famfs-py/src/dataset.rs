@@ -12,11 +12,12 @@ use arrow::ffi::FFI_ArrowSchema;
 use famfs_data::open::Content;
 use famfs_data::{DataError, Dataset};
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyTuple};
+use pyo3::types::{PyBytes, PyCapsule, PyTuple};
 use pyo3_arrow::ffi::{
     ArrayIterator, to_array_pycapsules, to_schema_pycapsule, to_stream_pycapsule,
 };
 
+use crate::copy;
 use crate::errors::{Failure, Result};
 use crate::reference::Ref;
 
@@ -177,6 +178,22 @@ impl File {
     fn check(&self, py: Python<'_>) -> Result<()> {
         let dataset = self.dataset()?;
         py.detach(|| check(&dataset))
+    }
+
+    /// Touches every page, so that memory that is lost is told as an error of this package.
+    fn probe(&self, py: Python<'_>) -> Result<()> {
+        let dataset = self.dataset()?;
+        py.detach(|| Ok(dataset.probe()?))
+    }
+
+    /// A private copy of all of the file's bytes.
+    fn copy_bytes<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyBytes>> {
+        copy::bytes(py, &*self.dataset()?)
+    }
+
+    /// Fills a writable buffer with the file's bytes from `start` on.
+    fn copy_into(&self, py: Python<'_>, start: u64, into: &Bound<'_, PyAny>) -> Result<()> {
+        copy::into(py, &*self.dataset()?, start, into)
     }
 
     /// Checks everything, strings too.

@@ -10,6 +10,7 @@
 )]
 
 mod buffer;
+mod copy;
 mod dataset;
 mod errors;
 mod publish;
