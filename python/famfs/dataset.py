@@ -289,6 +289,10 @@ class Dataset:
         Returns:
             A `pyarrow.Table`, a NumPy array, or bytes.
 
+        Raises:
+            Corrupt: The file is not what its first bytes say it is.
+            MemoryFault: The file's memory is lost.
+
         Example:
             >>> import famfs, numpy as np
             >>> mine = famfs.open(famfs.publish(np.zeros(2), f"{mnt}/zeros")).copy()
@@ -297,11 +301,9 @@ class Dataset:
         if self.kind == "table":
             pa = pyarrow()
             self._file.check()
-            whole = pa.py_buffer(bytes(self.buffer()))
-            return pa.ipc.open_file(whole).read_all()
-        if self.kind == "array":
-            return self._numpy().copy(order="K")
-        return bytes(self.buffer())
+            whole = pa.py_buffer(self._file.copy_bytes())
+            return self._told(lambda: pa.ipc.open_file(whole).read_all())
+        return self._own() if self._file.array is not None else self._file.copy_bytes()
 
     def buffer(self) -> memoryview:
         """Lends all bytes of the file, in place and read-only: an IPC file, an NPY file, bytes.
@@ -376,7 +378,9 @@ class Dataset:
             if copy is False:
                 raise ValueError(f"{array.dtype} can't be taken for {dtype} without a copy")
             return array.astype(dtype)
-        return array.copy() if copy else array
+        if not copy:
+            return array
+        return array.copy() if self.kind == "table" else self._own()
 
     def __dlpack__(self, **options: Any) -> object:  # noqa: ANN401
         """The array's memory, for other array libraries that take read-only memory."""
