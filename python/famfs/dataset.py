@@ -49,6 +49,9 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
         True
     """
     target: Any = getattr(path_or_ref, "ref", path_or_ref)
+    if target is None:
+        # An entry without one is a directory: what is opened by its path says so.
+        target = cast("Entry", path_or_ref).path
     if not isinstance(target, _native.Ref):
         target = os.fspath(target)
         if isinstance(target, str) and target.startswith("famfs://"):

@@ -122,6 +122,7 @@ def exists(path: Path) -> bool:
         False where nothing has that name.
 
     Raises:
+        InvalidPath: No file can have that path, or it leads through a file.
         NotMounted: The path lies under no mount.
 
     Example:

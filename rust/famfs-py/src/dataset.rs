@@ -40,7 +40,8 @@ pub(crate) struct Batch {
 #[pyfunction]
 #[pyo3(signature = (path, *, verify=false))]
 pub(crate) fn open(py: Python<'_>, path: PathBuf, verify: bool) -> Result<File> {
-    py.detach(|| File::of(Dataset::open(&path)?, verify))
+    let opened = py.detach(|| File::of(Dataset::open(&path)?, verify));
+    opened.map_err(Failure::about(&path))
 }
 
 /// Opens what a reference names.
@@ -48,11 +49,11 @@ pub(crate) fn open(py: Python<'_>, path: PathBuf, verify: bool) -> Result<File> 
 #[pyo3(signature = (reference, *, verify=false))]
 pub(crate) fn open_ref(py: Python<'_>, reference: &Bound<'_, Ref>, verify: bool) -> Result<File> {
     let reference = reference.get();
-    py.detach(|| File::of(Dataset::open_ref(&reference.inner)?, verify))
+    Ok(py.detach(|| File::of(Dataset::open_ref(&reference.inner)?, verify))?)
 }
 
 impl File {
-    fn of(dataset: Dataset, verify: bool) -> Result<Self> {
+    fn of(dataset: Dataset, verify: bool) -> Result<Self, DataError> {
         if verify {
             dataset.verify()?;
         }

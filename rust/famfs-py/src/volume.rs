@@ -8,11 +8,12 @@ use famfs::core::path::{RelPath, name};
 use famfs::core::superblock::Role;
 use famfs::mounts::{self, Mount, Mounted, Resolved};
 use famfs::{Error, Locality, MkfsOptions, Stat, Volume, embedded, host};
+use famfs_data::DataError;
 use famfs_data::catalog::summary;
 use pyo3::prelude::*;
 use uuid::Uuid;
 
-use crate::errors::Result;
+use crate::errors::{Failure, Result};
 use crate::reference::Ref;
 
 /// name, path, kind, size, rows, mode, uid, gid, index, reference.
@@ -29,7 +30,7 @@ type Entry = (
     Option<Ref>,
 );
 
-fn describe(resolved: &Resolved, volume: &Volume, stat: Stat) -> Result<Entry> {
+fn describe(resolved: &Resolved, volume: &Volume, stat: Stat) -> Result<Entry, DataError> {
     let (kind, rows) = if stat.is_dir() {
         ("directory", None)
     } else {
@@ -61,17 +62,24 @@ fn describe(resolved: &Resolved, volume: &Volume, stat: Stat) -> Result<Entry> {
     ))
 }
 
-fn resolve(path: &Path) -> Result<(Resolved, Volume)> {
-    let resolved = mounts::resolve(path)?;
-    let volume = resolved.volume()?;
-    Ok((resolved, volume))
+/// Works on what a path names, without the interpreter; errors are about the path as written.
+fn on<T: Send>(
+    py: Python<'_>,
+    path: &Path,
+    work: impl FnOnce(Resolved, Volume) -> Result<T, DataError> + Send,
+) -> Result<T> {
+    let done = py.detach(|| {
+        let resolved = mounts::resolve(path)?;
+        let volume = resolved.volume()?;
+        work(resolved, volume)
+    });
+    done.map_err(Failure::about(path))
 }
 
 /// What is in a directory; of a file, the file itself.
 #[pyfunction]
 pub(crate) fn ls(py: Python<'_>, path: PathBuf) -> Result<Vec<Entry>> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         let found = volume.list(&resolved.path)?;
         found
             .into_iter()
@@ -83,8 +91,7 @@ pub(crate) fn ls(py: Python<'_>, path: PathBuf) -> Result<Vec<Entry>> {
 /// What is at a path.
 #[pyfunction]
 pub(crate) fn entry(py: Python<'_>, path: PathBuf) -> Result<Entry> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         let stat = volume.stat(&resolved.path)?;
         describe(&resolved, &volume, stat)
     })
@@ -93,8 +100,7 @@ pub(crate) fn entry(py: Python<'_>, path: PathBuf) -> Result<Entry> {
 /// The versions of a file, the newest first.
 #[pyfunction]
 pub(crate) fn versions(py: Python<'_>, path: PathBuf) -> Result<Vec<Ref>> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         let found = volume.versions(&resolved.path)?;
         let reference = |stat: Stat| {
             let path = RelPath::new(&stat.path).map_err(|reason| Error::InvalidPath {
@@ -112,8 +118,7 @@ pub(crate) fn versions(py: Python<'_>, path: PathBuf) -> Result<Vec<Ref>> {
 /// Takes a name away.
 #[pyfunction]
 pub(crate) fn remove(py: Python<'_>, path: PathBuf) -> Result<()> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         volume.remove(resolved.name()?)?;
         Ok(())
     })
@@ -123,8 +128,7 @@ pub(crate) fn remove(py: Python<'_>, path: PathBuf) -> Result<()> {
 #[pyfunction]
 #[pyo3(signature = (path, *, mode=None))]
 pub(crate) fn mkdir(py: Python<'_>, path: PathBuf, mode: Option<u32>) -> Result<()> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         let mut owner = host::owner(mode);
         if mode.is_none() {
             owner.mode = 0o777 & !host::umask();
@@ -137,8 +141,7 @@ pub(crate) fn mkdir(py: Python<'_>, path: PathBuf, mode: Option<u32>) -> Result<
 /// Space: capacity, allocated, dead and free bytes, entries used and entries that fit the log.
 #[pyfunction]
 pub(crate) fn df(py: Python<'_>, path: PathBuf) -> Result<(u64, u64, u64, u64, u64, u64)> {
-    py.detach(|| {
-        let (_, volume) = resolve(&path)?;
+    on(py, &path, |_, volume| {
         let usage = volume.usage();
         Ok((
             usage.capacity,
