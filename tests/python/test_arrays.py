@@ -281,6 +281,31 @@ def test_pickles_are_references_and_small(mnt):
     assert eval(repr(ref), {"Ref": famfs.Ref}) == ref
 
 
+@pytest.mark.parametrize(
+    "thing",
+    [
+        b"",
+        b"abc",
+        np.empty((0, 3)),
+        np.float64(5),
+        np.arange(12).reshape(3, 4)[:, ::2],
+        {"a": np.empty(0)},
+        {"a": np.arange(5)},
+        {"a": np.array(["x", "y"])},
+    ],
+    ids=ascii,
+)
+def test_progress_ends_with_all_of_it(mnt, thing):
+    told = []
+    ref = famfs.publish(thing, f"{mnt}/a", progress=lambda at, of: told.append((at, of)))
+    size = famfs.stat(f"{mnt}/a").size
+    assert told[-1] == (size, size)
+    assert told.count((size, size)) == 1
+    with pytest.raises(ZeroDivisionError):
+        famfs.publish(thing, f"{mnt}/a", overwrite=True, progress=lambda at, of: 1 / 0)
+    assert famfs.versions(f"{mnt}/a") == [ref]
+
+
 def test_progress_counts_up_and_can_stop(mnt):
     told = []
     famfs.publish(np.zeros(2 << 20), f"{mnt}/a", progress=lambda at, of: told.append((at, of)))

@@ -4,7 +4,7 @@
     reason = "a buffer that Python lends is memory of its own, behind a pointer"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -42,11 +42,16 @@ fn done(published: Published, borrowed: u64, owned: u64) -> Done {
 struct Watcher {
     call: Option<Py<PyAny>>,
     failed: Option<PyErr>,
+    told: Option<(u64, u64)>,
 }
 
 impl Watcher {
     fn new(call: Option<Py<PyAny>>) -> Self {
-        Self { call, failed: None }
+        Self {
+            call,
+            failed: None,
+            told: None,
+        }
     }
 
     fn tell(&mut self, at: u64, total: u64) -> Result<(), DataError> {
@@ -56,6 +61,7 @@ impl Watcher {
             if let Some(call) = &self.call {
                 call.call1(py, (at, total))?;
             }
+            self.told = Some((at, total));
             Ok(())
         });
         failed.map_err(|error| {
@@ -64,10 +70,18 @@ impl Watcher {
         })
     }
 
-    fn end<T>(self, result: Result<T, DataError>) -> Result<T> {
+    /// Tells that all is written, unless that was told.
+    fn finish(&mut self, total: u64) -> Result<(), DataError> {
+        if self.told == Some((total, total)) {
+            return Ok(());
+        }
+        self.tell(total, total)
+    }
+
+    fn end<T>(self, path: &Path, result: Result<T, DataError>) -> Result<T> {
         match (self.failed, result) {
             (Some(error), Err(DataError::Stopped)) => Err(error.into()),
-            (_, result) => Ok(result?),
+            (_, result) => result.map_err(Failure::about(path)),
         }
     }
 }
@@ -124,7 +138,7 @@ pub(crate) fn publish_bytes(
             watcher.tell(at, total)
         })
     });
-    let published = watcher.end(published)?;
+    let published = watcher.end(&path, published)?;
     let size = published.size;
     Ok(done(published, size, 0))
 }
@@ -153,29 +167,34 @@ pub(crate) fn publish_array(
         let draft = Draft::begin(&path, plan.size(), options)?;
         draft.put(0, plan.header(), &mut |_, _| Ok(()))?;
         Ok::<_, DataError>(draft)
-    })?;
+    });
+    let draft = draft.map_err(Failure::about(&path))?;
     let header = plan.header().len() as u64;
     let mut data = 0;
+    let mut put = Ok(());
     for part in parts.try_iter()? {
         let lent = Lent::of(&part?)?;
         let len = lent.bytes().len() as u64;
         if data + len > plan.nbytes() {
             plan.check(data + len)?;
         }
-        let put = py.detach(|| {
+        put = py.detach(|| {
             draft.put(header + data, lent.bytes(), &mut |at, total| {
                 watcher.tell(at, total)
             })
         });
         if put.is_err() {
-            watcher.end(put)?;
             break;
         }
         data += len;
     }
-    plan.check(data)?;
-    let published = py.detach(|| draft.commit(Kind::Array))?;
-    Ok(done(published, data, header))
+    if put.is_ok() {
+        plan.check(data)?;
+        // An array of nothing has no parts.
+        put = watcher.finish(plan.size());
+    }
+    let published = put.and_then(|()| py.detach(|| draft.commit(Kind::Array)));
+    Ok(done(watcher.end(&path, published)?, data, header))
 }
 
 /// Publishes a table: whatever has `__arrow_c_stream__` or `__arrow_c_array__`.
@@ -208,7 +227,7 @@ pub(crate) fn publish_table(
         drop(batches);
         Ok::<_, DataError>((published, counts.0, counts.1))
     })?;
-    Ok(done(watcher.end(published)?, borrowed, owned))
+    Ok(done(watcher.end(&path, published)?, borrowed, owned))
 }
 
 /// Why a table was not taken, before what the library that took it says.
