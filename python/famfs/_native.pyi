@@ -15,6 +15,7 @@ __all__ = [
     "File",
     "Ref",
     "__version__",
+    "check_size",
     "df",
     "embedded_mount",
     "entry",
@@ -26,6 +27,7 @@ __all__ = [
     "mounts_list",
     "open",
     "open_ref",
+    "parse_size",
     "publish_array",
     "publish_bytes",
     "publish_table",
@@ -156,5 +158,7 @@ def mount(
 def umount(mountpoint: str, *, discard: bool = False, force: bool = False) -> None: ...
 def mounts_list() -> list[_Mounting]: ...
 def find_mount(path: str) -> tuple[_Mounting, str]: ...
+def parse_size(text: str) -> int: ...
+def check_size(size: int | None) -> None: ...
 def embedded_mount(mountpoint: str, *, size: int | None = None) -> tuple[_Mounting, int, int]: ...
 def run_cli(args: list[str]) -> int: ...

@@ -6,7 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from famfs import _native
-from famfs.errors import Unsupported
+from famfs._arguments import read_mode
+from famfs._arrow import pyarrow
+from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -59,15 +61,17 @@ def publish(
         checksum: Not there yet.
         batch_rows: Keep partitions of so many rows in a table; otherwise it has as few record
             batches as possible, so that a column is one array.
-        progress: Called now and then with bytes written and bytes in all; what it raises stops the
-            publishing, and nothing is published.
-        mode: Permission bits; by default 0666 without the umask.
+        progress: Called with bytes written and bytes in all: now and then, and at least once, at
+            the end with both the same, also where that is 0. What it raises stops the publishing,
+            and nothing is published.
+        mode: Permission bits, such as 0o640; by default 0o666 without the umask.
 
     Returns:
         The reference of what was published.
 
     Raises:
         AlreadyExists: The name is taken, and `overwrite` is not set.
+        FamfsError: The mode has bits that none has.
         NoSpace: The volume or its log is full.
         NotFound: The directory is missing.
         NotMaster: Another host publishes to this volume.
@@ -85,7 +89,11 @@ def publish(
     if batch_rows is not None and batch_rows < 1:
         raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
     where = os.fspath(path)
-    options: dict[str, Any] = {"overwrite": overwrite, "mode": mode, "progress": progress}
+    options: dict[str, Any] = {
+        "overwrite": overwrite,
+        "mode": read_mode(mode),
+        "progress": progress,
+    }
     return publish_counted(obj, where, batch_rows=batch_rows, **options).ref
 
 

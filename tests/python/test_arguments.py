@@ -38,6 +38,67 @@ def command(*arguments):
     )
 
 
+@pytest.mark.parametrize("text", SIZES)
+def test_a_size_is_the_same_in_python_and_in_the_command(tmp_path, text):
+    assert _arguments.read_size(text) == SIZES[text]
+    if SIZES[text] > 1 << 30:
+        return
+    famfs.mkfs(tmp_path / "python", size=text, sparse=True)
+    made = command("mkfs", tmp_path / "command", "--size", text, "--sparse")
+    assert made.returncode == 0, made.stderr
+    sizes = [(tmp_path / name).stat().st_size for name in ("python", "command")]
+    assert sizes == [SIZES[text]] * 2
+
+
+@pytest.mark.parametrize("text", NO_SIZES)
+def test_what_is_no_size_is_refused_by_both(tmp_path, text):
+    with pytest.raises(famfs.FamfsError, match="size") as caught:
+        famfs.mkfs(tmp_path / "volume", size=text)
+    done = command("mkfs", tmp_path / "volume", f"--size={text}")
+    assert done.returncode == 2
+    if "b" in text.lower():
+        for said in (str(caught.value), done.stderr):
+            assert "write 64M or 64MiB" in said
+    assert not (tmp_path / "volume").exists()
+
+
+@pytest.mark.parametrize(
+    "size", [-1, 0, 1, 4096, "1M", "11M", (1 << 50) + 1, 1 << 63, 1 << 80, 2.5]
+)
+def test_sizes_that_make_no_volume(tmp_path, size):
+    for call in (
+        lambda: famfs.mkfs(tmp_path / "volume", size=size),
+        lambda: famfs.embedded(size=size).__enter__(),
+    ):
+        with pytest.raises(famfs.FamfsError, match="size") as caught:
+            call()
+        assert type(caught.value) is famfs.FamfsError
+        assert "--size" not in str(caught.value)
+        assert "/dev/shm" not in str(caught.value)
+    with pytest.raises(famfs.FamfsError, match="log|size"):
+        famfs.mkfs(tmp_path / "volume", size="64M", log_size=size)
+    assert not (tmp_path / "volume").exists()
+
+
+@pytest.mark.parametrize("mode", [-1, 0o10000, 1 << 40, 1 << 80, 4.5, "rw"])
+def test_modes_that_there_are_not(mnt, mode):
+    for call in (
+        lambda: famfs.publish(b"x", f"{mnt}/x", mode=mode),
+        lambda: famfs.mkdir(f"{mnt}/x", mode=mode),
+    ):
+        with pytest.raises(famfs.FamfsError, match="mode.*0o640") as caught:
+            call()
+        assert type(caught.value) is famfs.FamfsError
+    assert famfs.ls(mnt) == []
+
+
+def test_modes_that_there_are(mnt):
+    for mode in (0, 0o640, 0o4755, 0o7777, np.int64(0o600)):
+        famfs.publish(b"x", f"{mnt}/{mode}", mode=mode)
+        famfs.mkdir(f"{mnt}/{mode}d", mode=mode)
+        assert famfs.stat(f"{mnt}/{mode}").mode == famfs.stat(f"{mnt}/{mode}d").mode == mode
+
+
 def test_errors_are_about_the_path_as_it_was_written(mnt, monkeypatch):
     famfs.publish(b"x", f"{mnt}/file")
     famfs.mkdir(f"{mnt}/d")

@@ -32,8 +32,8 @@ mod _native {
     use super::reference::{Ref, restore_ref};
     #[pymodule_export]
     use super::volume::{
-        df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list, remove, umount,
-        versions,
+        check_size, df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list,
+        parse_size, remove, umount, versions,
     };
 
     use pyo3::prelude::*;

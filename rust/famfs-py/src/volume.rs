@@ -4,10 +4,15 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use famfs::core::header::LogHeader;
+use famfs::core::media::{LOG_HEADER_LEN, LOG_OFFSET, MIN_LOG_LEN, SUPERBLOCK_LEN};
 use famfs::core::path::{RelPath, name};
-use famfs::core::superblock::Role;
+use famfs::core::superblock::{Role, Superblock};
+use famfs::core::units::{ALLOC_UNIT, MAX_DEVICE};
+use famfs::mem::{Access, Kind, Source};
 use famfs::mounts::{self, Mount, Mounted, Resolved};
 use famfs::{Error, Locality, MkfsOptions, Stat, Volume, embedded, host};
+use famfs_cli::size;
 use famfs_data::DataError;
 use famfs_data::catalog::summary;
 use pyo3::prelude::*;
@@ -177,6 +182,7 @@ pub(crate) fn mkfs(
         })
         .transpose()?;
     let default = MkfsOptions::default();
+    check_sizes(size, log_size.unwrap_or(default.log_len))?;
     let options = MkfsOptions {
         size,
         log_len: log_size.unwrap_or(default.log_len),
@@ -186,6 +192,38 @@ pub(crate) fn mkfs(
         force,
     };
     py.detach(|| Ok(famfs::mkfs(&device, &options)?.uuid().to_string()))
+}
+
+/// Reads a size as the command line does.
+#[pyfunction]
+pub(crate) fn parse_size(text: &str) -> Result<u64> {
+    size::parse(text).map_err(|why| Error::Usage(format!("size: {why}")).into())
+}
+
+/// Refuses a size that makes no volume with the usual log.
+#[pyfunction]
+#[pyo3(signature = (size))]
+pub(crate) fn check_size(size: Option<u64>) -> Result<()> {
+    Ok(check_sizes(size, MIN_LOG_LEN)?)
+}
+
+/// Refuses a size that makes no volume, in the words of an argument; what a log may be is told
+/// where it is made.
+fn check_sizes(size: Option<u64>, log_len: u64) -> Result<(), Error> {
+    let Some(size) = size else {
+        return Ok(());
+    };
+    let least = LOG_OFFSET
+        .saturating_add(log_len)
+        .saturating_add(ALLOC_UNIT);
+    if log_len < MIN_LOG_LEN || least > MAX_DEVICE || (least..=MAX_DEVICE).contains(&size) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "size: {size} bytes: a volume with a log of {} MiB has {} MiB at least, and 1 PiB at most",
+        log_len >> 20,
+        least.div_ceil(1 << 20)
+    )))
 }
 
 /// source, mountpoint, uuid, embedded, role, locality; the last two are None where the volume can't
@@ -278,6 +316,7 @@ pub(crate) fn embedded_mount(
     mountpoint: PathBuf,
     size: Option<u64>,
 ) -> Result<(Mounting, u64, u64)> {
+    check_sizes(size, MIN_LOG_LEN)?;
     py.detach(|| {
         let made = embedded::mount(&mountpoint, size)?;
         Ok((mounting(&made.mounted.mount), made.size, made.huge))
