@@ -49,7 +49,7 @@ class Mount(NamedTuple):
     uuid: str | None
     embedded: bool
     role: str | None
-    """What this host may do: "master" publishes. None where the volume can't be opened."""
+    """What this host may do: "master" publishes. None where there is no volume (any more)."""
     locality: str | None
     """Whose caches see the volume: "local" or "shared"."""
 
@@ -362,7 +362,7 @@ def umount(mountpoint: Path, *, discard: bool = False) -> None:
 
 
 def mounts() -> list[Mount]:
-    """Lists the mounts that this user sees.
+    """Lists the mounts that this user sees. No volume is opened for it, nor kept busy.
 
     Returns:
         Those of the system, the user's own, and those of FAMFS_MOUNTS.

@@ -160,3 +160,31 @@ def test_an_entry_of_a_directory_is_no_file(mnt):
     (entry,) = famfs.ls(mnt)
     with pytest.raises(famfs.InvalidPath, match=f"{mnt}/d: is a directory"):
         famfs.open(entry)
+
+
+def test_listing_mounts_does_not_make_them_busy(tmp_path, run):
+    famfs_mnt = str(tmp_path / "mnt")
+    assert command("mount", "--embedded", "--size", "32M", famfs_mnt).returncode == 0
+    try:
+        mount = next(mount for mount in famfs.mounts() if mount.mountpoint == famfs_mnt)
+        assert (mount.role, mount.locality, mount.embedded) == ("master", "local", True)
+        assert mount.source not in Path("/proc/self/maps").read_text()
+    finally:
+        gone = command("umount", "--discard", famfs_mnt)
+    assert gone.returncode == 0, gone.stderr
+    assert not os.path.exists(mount.source)
+
+
+def test_a_mount_whose_volume_is_another_now_has_no_role(tmp_path):
+    (tmp_path / "mnt").mkdir()
+    famfs.mkfs(tmp_path / "volume", size="32M")
+    before = famfs.mount(tmp_path / "volume", tmp_path / "mnt")
+    try:
+        famfs.mkfs(tmp_path / "volume", force=True)
+        found = next(m for m in famfs.mounts() if m.mountpoint == before.mountpoint)
+        assert (found.uuid, found.role, found.locality) == (before.uuid, None, None)
+        (tmp_path / "volume").write_bytes(bytes(32 << 20))
+        found = next(m for m in famfs.mounts() if m.mountpoint == before.mountpoint)
+        assert (found.uuid, found.role) == (before.uuid, None)
+    finally:
+        famfs.umount(tmp_path / "mnt")

@@ -237,17 +237,38 @@ type Mounting = (
     Option<&'static str>,
 );
 
+/// A volume's identity, this host's role and whose caches see it, read from its superblock and log
+/// header: a volume that is merely listed is neither mapped nor kept, which would make it busy.
+fn glance(mount: &Mount) -> Option<(Uuid, Role, Locality)> {
+    let source = Source::open(&mount.source, Access::ReadOnly).ok()?;
+    let mut superblock = [0; SUPERBLOCK_LEN];
+    source.read_at(0, &mut superblock).ok()?;
+    let superblock = Superblock::decode(&superblock).ok()?;
+    let mut header = [0; LOG_HEADER_LEN];
+    source.read_at(LOG_OFFSET, &mut header).ok()?;
+    LogHeader::decode(&header, superblock.log_len()).ok()?;
+    let is_there = source.size() >= superblock.data_offset()
+        && source.kind() != Kind::Block
+        && mount.uuid.is_none_or(|uuid| uuid == superblock.uuid());
+    let locality = mount.locality().unwrap_or(match source.kind() {
+        Kind::File => Locality::Local,
+        _ => Locality::Shared,
+    });
+    let host = host::identity().unwrap_or(Uuid::nil());
+    is_there.then(|| (superblock.uuid(), superblock.role(host), locality))
+}
+
 fn mounting(mount: &Mount) -> Mounting {
-    let volume = mount.volume().ok();
-    let role = volume.as_ref().map(|volume| match volume.role() {
+    let found = glance(mount);
+    let role = found.map(|(_, role, _)| match role {
         Role::Master => "master",
         Role::Client => "client",
     });
-    let locality = volume.as_ref().map(|volume| match volume.locality() {
+    let locality = found.map(|(_, _, locality)| match locality {
         Locality::Local => "local",
         Locality::Shared => "shared",
     });
-    let uuid = mount.uuid.or_else(|| volume.map(|volume| volume.uuid()));
+    let uuid = mount.uuid.or(found.map(|(uuid, _, _)| uuid));
     (
         mount.source.clone(),
         mount.mountpoint.clone(),
