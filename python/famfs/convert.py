@@ -192,11 +192,14 @@ def _dict_table(arrays: Mapping[object, object]) -> Any:  # noqa: ANN401
             f"a dict of arrays of different lengths ({lengths}): only equally long ones make a "
             "table; publish them one by one"
         )
-    pa = _pyarrow("a dict of arrays")
+    pa = pyarrow("a dict of arrays")
     try:
         return pa.table({name: _column(pa, column) for name, column in columns.items()})
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise Unsupported(f"a dict of arrays that Arrow refuses: {error}") from error
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise Unsupported(
+            f"a dict of arrays that Arrow refuses: {error}; convert that column, for example to "
+            "strings, or give it another name"
+        ) from error
 
 
 def _column(pa: Any, column: Any) -> Any:  # noqa: ANN401
@@ -215,10 +218,22 @@ def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
         )
     if not isinstance(obj, pd.DataFrame):
         return None
-    pa = _pyarrow("a pandas frame")
+    pa = pyarrow("a pandas frame")
+    if not obj.columns.is_unique:
+        twice = ", ".join(repr(name) for name in obj.columns[obj.columns.duplicated()].unique())
+        raise Unsupported(
+            f"a frame with several columns of the name {twice}: frame.set_axis([...], axis=1) "
+            "renames them"
+        )
+    sparse = [repr(name) for name, t in obj.dtypes.items() if isinstance(t, pd.SparseDtype)]
+    if sparse:
+        raise Unsupported(
+            f"a frame with sparse columns ({', '.join(sparse)}), which Arrow hasn't: publish "
+            "frame.sparse.to_dense(), or convert those columns"
+        )
     try:
         table = pa.Table.from_pandas(obj)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, ValueError, TypeError) as error:
         raise Unsupported(
             f"a frame with a column that Arrow refuses: {error}; convert that column, for example "
             "to strings"
@@ -267,7 +282,15 @@ def _array(obj: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
         hint = "obj.encode()" if isinstance(obj, str) else "numpy.asarray(obj)"
         raise Unsupported(f"{_name(obj)} can't be published: publish {hint}, or {_WHAT}")
     if hasattr(obj, "__array__") or _has_buffer(obj):
-        return _checked(np.asarray(obj), obj)
+        try:
+            array = np.asarray(obj)
+        except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, FamfsError):
+                raise
+            raise Unsupported(
+                f"{_name(obj)}: NumPy can't take it: {error}; what can be published is {_WHAT}"
+            ) from error
+        return _checked(array, obj)
     if hasattr(obj, "__dlpack__"):
         try:
             return _checked(np.from_dlpack(obj), obj)
@@ -306,7 +329,13 @@ def _header(array: np.ndarray[Any, Any]) -> tuple[str, bool, list[int]]:
     """What an NPY header says of an array: type, order, shape."""
     import numpy as np
 
-    descr = np.lib.format.dtype_to_descr(array.dtype)
+    try:
+        descr = np.lib.format.dtype_to_descr(array.dtype)
+    except ValueError as error:
+        raise Unsupported(
+            f"an array whose fields overlap or are not in the order they lie in ({error}): publish "
+            "numpy.lib.recfunctions.repack_fields(array)"
+        ) from error
     fortran = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
     return descr if isinstance(descr, str) else repr(descr), fortran, list(array.shape)
 

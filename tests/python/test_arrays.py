@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import pickle
 
@@ -11,6 +12,8 @@ import pytest
 
 import famfs
 
+OVERLAP = np.dtype({"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [0, 2]})
+SWAPPED = np.dtype({"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [4, 0]})
 STRUCT = np.dtype([("a", "<i4"), ("b", ">f8", (2,)), ("c", "S3")])
 DTYPES = [
     "?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g", "c8", "c16",
@@ -233,6 +236,10 @@ def test_why_an_array_is_none_of_arrows(mnt, dtype, why):
         ({1: np.zeros(2)}, "strings"),
         ({"a": np.array([object()])}, "astype"),
         ({"a": 5}, "asarray"),
+        ({"a\ud800": np.zeros(2)}, "another name"),
+        (ctypes.c_void_p(5), "table, batch"),
+        (np.zeros(2, OVERLAP), "repack_fields"),
+        (np.zeros(2, SWAPPED), "repack_fields"),
     ],
     ids=ascii,
 )

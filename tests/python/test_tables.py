@@ -260,6 +260,29 @@ def test_polars_both_ways(mnt):
     assert pl.DataFrame(dataset).equals(expected)
 
 
+def refused():
+    schema = pa.schema([pa.field("a", pa.int64(), nullable=False)])
+    nulls = pa.Table.from_arrays([pa.array([1, None])], schema=schema)
+    return {
+        "nulls": (nulls, "nullable"),
+        "batch": (nulls.to_batches()[0], "nullable"),
+        "metadata": (table().replace_schema_metadata({b"k": b"\xff"}), "[Uu]tf-?8|UTF-8"),
+        "int128": (pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}), "convert"),
+        "twice": (pd.DataFrame([[1, 2]], columns=["a", "a"]), "'a'.*set_axis"),
+        "sparse": (pd.DataFrame({"s": pd.arrays.SparseArray([0, 0, 1])}), "'s'.*to_dense"),
+        "mixed": (pd.DataFrame({"a": [1, "x", object()]}), "strings"),
+        "index": (pd.DataFrame({"a": [1]}, index=pd.Index([object()])), "strings"),
+    }
+
+
+@pytest.mark.parametrize("name", refused())
+def test_tables_that_are_refused_say_what_to_do(mnt, name):
+    thing, hint = refused()[name]
+    with pytest.raises(famfs.Unsupported, match=hint):
+        famfs.publish(thing, f"{mnt}/x")
+    assert famfs.ls(mnt) == []
+
+
 def test_what_a_producer_raises_by_itself_is_told(mnt):
     class Broken:
         def __arrow_c_stream__(self, requested_schema=None):
