@@ -164,6 +164,8 @@ def _table(obj: Any) -> Any:  # noqa: ANN401
     module = type(obj).__module__.partition(".")[0]
     if module == "pandas":
         return _pandas_table(obj)
+    if module == "polars":
+        return _polars_table(obj)
     if hasattr(obj, "__arrow_c_stream__") or hasattr(obj, "__arrow_c_array__"):
         if module == "famfs" and getattr(obj, "kind", None) != "table":
             return None
@@ -177,6 +179,8 @@ def _dict_table(arrays: Mapping[object, object]) -> Any:  # noqa: ANN401
         if not isinstance(name, str):
             raise Unsupported(f"a dict with the key {name!r}: columns' names are strings")
         if hasattr(value, "__arrow_c_array__") or hasattr(value, "__arrow_c_stream__"):
+            if _is_polars(value):
+                _refuse_objects({name: getattr(value, "dtype", None)})
             columns[name] = value
             continue
         array = _array(value)
@@ -244,6 +248,46 @@ def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
             values = pa.array(obj.iloc[:, i].to_numpy(), from_pandas=False)
             table = table.set_column(i, table.field(i), values)
     return table
+
+
+def _is_polars(obj: object) -> bool:
+    return type(obj).__module__.partition(".")[0] == "polars"
+
+
+def _polars_table(obj: Any) -> Any:  # noqa: ANN401
+    """A polars frame; a series of structs is left to be taken as one."""
+    if not hasattr(obj, "__arrow_c_stream__"):
+        return None
+    schema = dict(obj.schema) if hasattr(obj, "schema") else {obj.name: obj.dtype}
+    _refuse_objects(schema)
+    import polars as pl
+
+    if any(_holds(dtype, pl.Null) for dtype in schema.values()):
+        # What polars hands out of these is not quite Arrow's; pyarrow takes it, and mends it.
+        return pyarrow("a polars frame with a column of nulls").table(obj)
+    return obj
+
+
+def _refuse_objects(schema: Mapping[str, Any]) -> None:
+    """Refuses columns of Python objects, which polars hands out as their addresses."""
+    import polars as pl
+
+    for name, dtype in schema.items():
+        if _holds(dtype, pl.Object):
+            raise Unsupported(
+                f"a polars column of Python objects ({name!r}): they are not memory that others "
+                "can read; give it a type, for example "
+                "pl.Series(name, [str(value) for value in series])"
+            )
+
+
+def _holds(dtype: Any, wanted: Any) -> bool:  # noqa: ANN401
+    """Whether a polars type is, or has within, the type that is wanted."""
+    if dtype == wanted:
+        return True
+    parts = [field.dtype for field in getattr(dtype, "fields", ())]
+    inner = getattr(dtype, "inner", None)
+    return any(_holds(part, wanted) for part in (*parts, *([inner] if inner is not None else [])))
 
 
 def _is_numpy(dtype: object) -> bool:

@@ -260,6 +260,40 @@ def test_polars_both_ways(mnt):
     assert pl.DataFrame(dataset).equals(expected)
 
 
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pl.DataFrame({"a": [1], "odd": pl.Series([Thing()], dtype=pl.Object)}),
+        lambda: pl.Series("odd", [Thing()], dtype=pl.Object),
+        lambda: {"odd": pl.Series([Thing()], dtype=pl.Object)},
+    ],
+    ids=["frame", "series", "dict"],
+)
+def test_addresses_of_objects_are_not_published(mnt, make):
+    with pytest.raises(famfs.Unsupported, match="'odd'.*str"):
+        famfs.publish(make(), f"{mnt}/x")
+    assert famfs.ls(mnt) == []
+
+
+def test_polars_nulls_of_no_type(mnt):
+    expected = pl.DataFrame(
+        {
+            "a": [None, None],
+            "b": pl.Series([[None], [None, None]], dtype=pl.List(pl.Null)),
+            "c": [{"x": None, "y": 1}, {"x": None, "y": 2}],
+        }
+    )
+    dataset = famfs.open(famfs.publish(expected, f"{mnt}/x"))
+    assert dataset.to_polars().equals(expected)
+    assert dataset.to_arrow().column("a").null_count == 2
+    structs = expected["c"]
+    assert famfs.open(famfs.publish(structs, f"{mnt}/y")).to_arrow().column_names == ["x", "y"]
+
+
 def refused():
     schema = pa.schema([pa.field("a", pa.int64(), nullable=False)])
     nulls = pa.Table.from_arrays([pa.array([1, None])], schema=schema)
