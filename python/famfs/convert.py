@@ -320,8 +320,11 @@ def _array(obj: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
         raise Unsupported(
             "a masked array: publish array.filled(value), or a table whose column has nulls"
         )
-    if isinstance(obj, np.ndarray | np.generic):
+    if isinstance(obj, np.ndarray):
         return _checked(np.asarray(obj), obj)
+    if isinstance(obj, np.generic):
+        # An array of it is a copy, where bytes between fields would be whatever was there.
+        return _clean(_checked(np.asarray(obj), obj))
     if isinstance(obj, str | int | float | complex | list | tuple | set | type(None)):
         hint = "obj.encode()" if isinstance(obj, str) else "numpy.asarray(obj)"
         raise Unsupported(f"{_name(obj)} can't be published: publish {hint}, or {_WHAT}")
@@ -404,16 +407,37 @@ def _parts(array: np.ndarray[Any, Any], *, fortran: bool) -> Iterator[Any]:
         order="C",
         buffersize=items,
     )
+    part: Any
     for part in parts:
-        yield np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+        yield np.ascontiguousarray(_clean(part)).reshape(-1).view(np.uint8)
 
 
-def _pyarrow(what: str) -> Any:  # noqa: ANN401
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise Unsupported(f"{what} needs pyarrow: pip install 'famfs[arrow]'") from error
-    return pa
+def _clean(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array, copied where NumPy leaves bytes as they were that belong to no field."""
+    import numpy as np
+
+    if not _has_gaps(array.dtype):
+        return array
+    clean = np.zeros(array.shape, array.dtype)
+    _copy_fields(clean, array)
+    return clean
+
+
+def _has_gaps(dtype: np.dtype[Any]) -> bool:
+    if dtype.subdtype is not None:
+        return _has_gaps(dtype.base)
+    if dtype.fields is None or dtype.names is None:
+        return False
+    fields = [dtype.fields[name][0] for name in dtype.names]
+    return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(_has_gaps, fields))
+
+
+def _copy_fields(to: np.ndarray[Any, Any], array: np.ndarray[Any, Any]) -> None:
+    if to.dtype.names is None:
+        to[...] = array
+        return
+    for name in to.dtype.names:
+        _copy_fields(to[name], array[name])
 
 
 def _name(obj: object) -> str:

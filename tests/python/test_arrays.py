@@ -117,6 +117,32 @@ def test_a_large_one_that_is_not_contiguous_goes_in_parts(mnt):
     same(famfs.open(famfs.publish(broadcast, f"{mnt}/c")).to_numpy(), broadcast)
 
 
+GAPS = {
+    "aligned": np.dtype([("a", "i1"), ("b", "f8")], align=True),
+    "nested": np.dtype(
+        [("a", "i1"), ("s", np.dtype([("x", "u1"), ("y", "i4")], align=True), (2,))], align=True
+    ),
+    "at the end": np.dtype({"names": ["a"], "formats": ["u1"], "itemsize": 16}),
+    "offsets": np.dtype({"names": ["a", "b"], "formats": ["u1", "u1"], "offsets": [3, 9]}),
+}
+
+
+@pytest.mark.parametrize("dtype", GAPS.values(), ids=GAPS)
+def test_no_byte_of_the_heap_gets_into_a_file(mnt, dtype):
+    zeros = np.zeros((100, 3), dtype)
+    for thing in (zeros[:, ::2], zeros[::-1, 1], zeros[0, 0]):
+        for _ in range(5):
+            # Memory that is free again holds what was there before.
+            np.full(4096, 0xAB, np.uint8)
+            dataset = famfs.open(famfs.publish(thing, f"{mnt}/a", overwrite=True))
+            start, nbytes = dataset._file.array[3:]
+            assert not any(dataset.buffer()[start : start + nbytes])
+    # What the caller's fields hold comes all the same.
+    filled = np.zeros((5, 4), dtype)
+    filled["a"] = np.arange(20).reshape(5, 4)
+    same(famfs.open(famfs.publish(filled[:, ::2], f"{mnt}/b")).to_numpy(), filled[:, ::2])
+
+
 def test_the_buffer_protocol_gives_shape_and_type(mnt):
     array = np.arange(12.0).reshape(3, 4)
     view = memoryview(famfs.open(famfs.publish(array, f"{mnt}/a")))
