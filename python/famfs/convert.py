@@ -6,7 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from famfs import _native
-from famfs.errors import Unsupported
+from famfs._arguments import read_mode
+from famfs._arrow import pyarrow
+from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -59,15 +61,17 @@ def publish(
         checksum: Not there yet.
         batch_rows: Keep partitions of so many rows in a table; otherwise it has as few record
             batches as possible, so that a column is one array.
-        progress: Called now and then with bytes written and bytes in all; what it raises stops the
-            publishing, and nothing is published.
-        mode: Permission bits; by default 0666 without the umask.
+        progress: Called with bytes written and bytes in all: now and then, and at least once, at
+            the end with both the same, also where that is 0. What it raises stops the publishing,
+            and nothing is published.
+        mode: Permission bits, such as 0o640; by default 0o666 without the umask.
 
     Returns:
         The reference of what was published.
 
     Raises:
         AlreadyExists: The name is taken, and `overwrite` is not set.
+        FamfsError: The mode has bits that none has.
         NoSpace: The volume or its log is full.
         NotFound: The directory is missing.
         NotMaster: Another host publishes to this volume.
@@ -85,7 +89,11 @@ def publish(
     if batch_rows is not None and batch_rows < 1:
         raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
     where = os.fspath(path)
-    options: dict[str, Any] = {"overwrite": overwrite, "mode": mode, "progress": progress}
+    options: dict[str, Any] = {
+        "overwrite": overwrite,
+        "mode": read_mode(mode),
+        "progress": progress,
+    }
     return publish_counted(obj, where, batch_rows=batch_rows, **options).ref
 
 
@@ -156,6 +164,8 @@ def _table(obj: Any) -> Any:  # noqa: ANN401
     module = type(obj).__module__.partition(".")[0]
     if module == "pandas":
         return _pandas_table(obj)
+    if module == "polars":
+        return _polars_table(obj)
     if hasattr(obj, "__arrow_c_stream__") or hasattr(obj, "__arrow_c_array__"):
         if module == "famfs" and getattr(obj, "kind", None) != "table":
             return None
@@ -169,6 +179,8 @@ def _dict_table(arrays: Mapping[object, object]) -> Any:  # noqa: ANN401
         if not isinstance(name, str):
             raise Unsupported(f"a dict with the key {name!r}: columns' names are strings")
         if hasattr(value, "__arrow_c_array__") or hasattr(value, "__arrow_c_stream__"):
+            if _is_polars(value):
+                _refuse_objects({name: getattr(value, "dtype", None)})
             columns[name] = value
             continue
         array = _array(value)
@@ -184,11 +196,14 @@ def _dict_table(arrays: Mapping[object, object]) -> Any:  # noqa: ANN401
             f"a dict of arrays of different lengths ({lengths}): only equally long ones make a "
             "table; publish them one by one"
         )
-    pa = _pyarrow("a dict of arrays")
+    pa = pyarrow("a dict of arrays")
     try:
         return pa.table({name: _column(pa, column) for name, column in columns.items()})
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise Unsupported(f"a dict of arrays that Arrow refuses: {error}") from error
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise Unsupported(
+            f"a dict of arrays that Arrow refuses: {error}; convert that column, for example to "
+            "strings, or give it another name"
+        ) from error
 
 
 def _column(pa: Any, column: Any) -> Any:  # noqa: ANN401
@@ -207,10 +222,22 @@ def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
         )
     if not isinstance(obj, pd.DataFrame):
         return None
-    pa = _pyarrow("a pandas frame")
+    pa = pyarrow("a pandas frame")
+    if not obj.columns.is_unique:
+        twice = ", ".join(repr(name) for name in obj.columns[obj.columns.duplicated()].unique())
+        raise Unsupported(
+            f"a frame with several columns of the name {twice}: frame.set_axis([...], axis=1) "
+            "renames them"
+        )
+    sparse = [repr(name) for name, t in obj.dtypes.items() if isinstance(t, pd.SparseDtype)]
+    if sparse:
+        raise Unsupported(
+            f"a frame with sparse columns ({', '.join(sparse)}), which Arrow hasn't: publish "
+            "frame.sparse.to_dense(), or convert those columns"
+        )
     try:
         table = pa.Table.from_pandas(obj)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, ValueError, TypeError) as error:
         raise Unsupported(
             f"a frame with a column that Arrow refuses: {error}; convert that column, for example "
             "to strings"
@@ -221,6 +248,46 @@ def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
             values = pa.array(obj.iloc[:, i].to_numpy(), from_pandas=False)
             table = table.set_column(i, table.field(i), values)
     return table
+
+
+def _is_polars(obj: object) -> bool:
+    return type(obj).__module__.partition(".")[0] == "polars"
+
+
+def _polars_table(obj: Any) -> Any:  # noqa: ANN401
+    """A polars frame; a series of structs is left to be taken as one."""
+    if not hasattr(obj, "__arrow_c_stream__"):
+        return None
+    schema = dict(obj.schema) if hasattr(obj, "schema") else {obj.name: obj.dtype}
+    _refuse_objects(schema)
+    import polars as pl
+
+    if any(_holds(dtype, pl.Null) for dtype in schema.values()):
+        # What polars hands out of these is not quite Arrow's; pyarrow takes it, and mends it.
+        return pyarrow("a polars frame with a column of nulls").table(obj)
+    return obj
+
+
+def _refuse_objects(schema: Mapping[str, Any]) -> None:
+    """Refuses columns of Python objects, which polars hands out as their addresses."""
+    import polars as pl
+
+    for name, dtype in schema.items():
+        if _holds(dtype, pl.Object):
+            raise Unsupported(
+                f"a polars column of Python objects ({name!r}): they are not memory that others "
+                "can read; give it a type, for example "
+                "pl.Series(name, [str(value) for value in series])"
+            )
+
+
+def _holds(dtype: Any, wanted: Any) -> bool:  # noqa: ANN401
+    """Whether a polars type is, or has within, the type that is wanted."""
+    if dtype == wanted:
+        return True
+    parts = [field.dtype for field in getattr(dtype, "fields", ())]
+    inner = getattr(dtype, "inner", None)
+    return any(_holds(part, wanted) for part in (*parts, *([inner] if inner is not None else [])))
 
 
 def _is_numpy(dtype: object) -> bool:
@@ -253,13 +320,24 @@ def _array(obj: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
         raise Unsupported(
             "a masked array: publish array.filled(value), or a table whose column has nulls"
         )
-    if isinstance(obj, np.ndarray | np.generic):
+    if isinstance(obj, np.ndarray):
         return _checked(np.asarray(obj), obj)
+    if isinstance(obj, np.generic):
+        # An array of it is a copy, where bytes between fields would be whatever was there.
+        return _clean(_checked(np.asarray(obj), obj))
     if isinstance(obj, str | int | float | complex | list | tuple | set | type(None)):
         hint = "obj.encode()" if isinstance(obj, str) else "numpy.asarray(obj)"
         raise Unsupported(f"{_name(obj)} can't be published: publish {hint}, or {_WHAT}")
     if hasattr(obj, "__array__") or _has_buffer(obj):
-        return _checked(np.asarray(obj), obj)
+        try:
+            array = np.asarray(obj)
+        except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, FamfsError):
+                raise
+            raise Unsupported(
+                f"{_name(obj)}: NumPy can't take it: {error}; what can be published is {_WHAT}"
+            ) from error
+        return _checked(array, obj)
     if hasattr(obj, "__dlpack__"):
         try:
             return _checked(np.from_dlpack(obj), obj)
@@ -298,7 +376,13 @@ def _header(array: np.ndarray[Any, Any]) -> tuple[str, bool, list[int]]:
     """What an NPY header says of an array: type, order, shape."""
     import numpy as np
 
-    descr = np.lib.format.dtype_to_descr(array.dtype)
+    try:
+        descr = np.lib.format.dtype_to_descr(array.dtype)
+    except ValueError as error:
+        raise Unsupported(
+            f"an array whose fields overlap or are not in the order they lie in ({error}): publish "
+            "numpy.lib.recfunctions.repack_fields(array)"
+        ) from error
     fortran = bool(array.flags.f_contiguous and not array.flags.c_contiguous)
     return descr if isinstance(descr, str) else repr(descr), fortran, list(array.shape)
 
@@ -323,16 +407,37 @@ def _parts(array: np.ndarray[Any, Any], *, fortran: bool) -> Iterator[Any]:
         order="C",
         buffersize=items,
     )
+    part: Any
     for part in parts:
-        yield np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+        yield np.ascontiguousarray(_clean(part)).reshape(-1).view(np.uint8)
 
 
-def _pyarrow(what: str) -> Any:  # noqa: ANN401
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise Unsupported(f"{what} needs pyarrow: pip install 'famfs[arrow]'") from error
-    return pa
+def _clean(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array, copied where NumPy leaves bytes as they were that belong to no field."""
+    import numpy as np
+
+    if not _has_gaps(array.dtype):
+        return array
+    clean = np.zeros(array.shape, array.dtype)
+    _copy_fields(clean, array)
+    return clean
+
+
+def _has_gaps(dtype: np.dtype[Any]) -> bool:
+    if dtype.subdtype is not None:
+        return _has_gaps(dtype.base)
+    if dtype.fields is None or dtype.names is None:
+        return False
+    fields = [dtype.fields[name][0] for name in dtype.names]
+    return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(_has_gaps, fields))
+
+
+def _copy_fields(to: np.ndarray[Any, Any], array: np.ndarray[Any, Any]) -> None:
+    if to.dtype.names is None:
+        to[...] = array
+        return
+    for name in to.dtype.names:
+        _copy_fields(to[name], array[name])
 
 
 def _name(obj: object) -> str:

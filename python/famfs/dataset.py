@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from famfs import _native
+from famfs._arrow import Batches, dtype_of, is_arrow, pyarrow, why_not_arrow
 from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     import numpy as np
@@ -28,10 +29,12 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
             only structure is checked, and a column's offsets when it is first handed out.
 
     Returns:
-        The dataset: a table, an array or bytes, as the file's first bytes say.
+        The dataset: a table, an array or bytes, as the file's first bytes say, and as `ls` lists
+        it. Where the rest of the file is not what they say, `buffer` lends its bytes all the same,
+        and whatever needs the table or array raises `Corrupt`.
 
     Raises:
-        Corrupt: The file is not what its first bytes say it is.
+        Corrupt: With `verify`: the file is not what its first bytes say it is.
         InvalidPath: The path is a directory's, or text that is no reference.
         MemoryFault: The file's memory is lost.
         NotFound: There is no such file.
@@ -46,6 +49,9 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
         True
     """
     target: Any = getattr(path_or_ref, "ref", path_or_ref)
+    if target is None:
+        # An entry without one is a directory: what is opened by its path says so.
+        target = cast("Entry", path_or_ref).path
     if not isinstance(target, _native.Ref):
         target = os.fspath(target)
         if isinstance(target, str) and target.startswith("famfs://"):
@@ -64,7 +70,10 @@ class Dataset:
     valid after the dataset is closed, and after the file was replaced or removed. Two datasets are
     equal where their references are. It pickles as its reference.
 
-    An accessor that a kind doesn't have raises `Unsupported` and names the one that works.
+    An accessor that a kind doesn't have raises `Unsupported` and names the one that works. Where a
+    file only begins like a table or an array, each that needs one raises `Corrupt`; where it is one
+    that can't be mapped, such as a compressed table, `Unsupported`. `kind`, `ref`, `path` and
+    `buffer` always work.
     """
 
     _file: _native.File
@@ -127,7 +136,7 @@ class Dataset:
         if self.kind == "table":
             raise self._unsupported("dtype", "schema tells its columns' types")
         array = self._file.array
-        return np.dtype(np.uint8) if array is None else _dtype(array[0])
+        return np.dtype(np.uint8) if array is None else dtype_of(array[0])
 
     @property
     def schema(self) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -137,7 +146,7 @@ class Dataset:
             Unsupported: For arrays and bytes, whose type `dtype` tells.
         """
         self._table("schema", "dtype and shape tell its type")
-        return _pyarrow().schema(self._file)
+        return self._told(lambda: pyarrow().schema(self._file))
 
     @property
     def batches(self) -> Batches:
@@ -154,11 +163,13 @@ class Dataset:
 
         Returns:
             A `pyarrow.Table`; for an array of one axis and bytes a `pyarrow.Array`. Their buffers
-            lie in the volume's memory.
+            lie in the volume's memory. Of dates and times that are missing (NaT) Arrow has a
+            bitmap, which is made.
 
         Raises:
             Corrupt: A column's data is not what its type needs.
-            Unsupported: For arrays of several axes, or of types that Arrow has not.
+            Unsupported: For arrays of several axes, or of types that lie in memory in another way
+                in Arrow.
 
         Example:
             >>> import famfs, numpy as np
@@ -166,16 +177,18 @@ class Dataset:
             >>> famfs.open(ref).to_arrow().column_names
             ['a']
         """
-        pa = _pyarrow()
+        pa = pyarrow()
         if self.kind == "table":
-            return pa.table(self._file)
+            # Not by pa.table(), which imports pandas.
+            return self._told(lambda: pa.RecordBatchReader.from_stream(self._file).read_all())
         array = self._numpy()
         if array.ndim != 1:
             raise self._unsupported("to_arrow()", "it has not exactly one axis; to_numpy() works")
-        if not array.dtype.isnative or array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:  # noqa: PLR2004
-            raise self._unsupported("to_arrow()", f"Arrow has no {array.dtype}; to_numpy() works")
+        if not is_arrow(array.dtype):
+            raise self._unsupported("to_arrow()", why_not_arrow(array.dtype))
         kind = pa.from_numpy_dtype(array.dtype)
-        return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])
+        nulls = self._missing(array)
+        return pa.Array.from_buffers(kind, len(array), [nulls, pa.py_buffer(array.view("u1"))])
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Hands an array out as a NumPy array, in place and read-only; bytes as `uint8`.
@@ -203,17 +216,21 @@ class Dataset:
                 f"it has {len(names)} columns; to_arrow()[name].to_numpy() makes an array of one, "
                 "to_pandas() a frame of all",
             )
-        pa = _pyarrow()
+        pa = pyarrow()
         column = self.to_arrow().column(0)
-        if column.num_chunks == 1:
+        # A table of no rows has no batches either.
+        chunks = column.chunks or [pa.array([], column.type)]
+        if len(chunks) == 1:
             try:
-                return cast("np.ndarray[Any, Any]", column.chunk(0).to_numpy(zero_copy_only=True))
-            except pa.ArrowInvalid as error:
+                array = cast("np.ndarray[Any, Any]", chunks[0].to_numpy(zero_copy_only=True))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise self._unsupported(
                     "to_numpy()",
                     f"its column is not memory that NumPy can use ({error}); "
                     "to_arrow().column(0).to_numpy() copies it",
                 ) from error
+            array.flags.writeable = False
+            return array
         raise self._unsupported(
             "to_numpy()",
             f"its column has {column.num_chunks} batches; to_arrow().column(0).to_numpy() joins "
@@ -256,6 +273,11 @@ class Dataset:
 
         Raises:
             Unsupported: For arrays and bytes, and where polars is missing.
+
+        Example:
+            >>> import famfs, numpy as np
+            >>> famfs.open(famfs.publish({"a": np.arange(3)}, f"{mnt}/t")).to_polars().shape
+            (3, 1)
         """
         self._table("to_polars()", "to_numpy() works")
         try:
@@ -270,19 +292,21 @@ class Dataset:
         Returns:
             A `pyarrow.Table`, a NumPy array, or bytes.
 
+        Raises:
+            Corrupt: The file is not what its first bytes say it is.
+            MemoryFault: The file's memory is lost.
+
         Example:
             >>> import famfs, numpy as np
             >>> mine = famfs.open(famfs.publish(np.zeros(2), f"{mnt}/zeros")).copy()
             >>> mine[0] = 5
         """
         if self.kind == "table":
-            pa = _pyarrow()
+            pa = pyarrow()
             self._file.check()
-            whole = pa.py_buffer(bytes(self.buffer()))
-            return pa.ipc.open_file(whole).read_all()
-        if self.kind == "array":
-            return self._numpy().copy(order="K")
-        return bytes(self.buffer())
+            whole = pa.py_buffer(self._file.copy_bytes())
+            return self._told(lambda: pa.ipc.open_file(whole).read_all())
+        return self._own() if self._file.array is not None else self._file.copy_bytes()
 
     def buffer(self) -> memoryview:
         """Lends all bytes of the file, in place and read-only: an IPC file, an NPY file, bytes.
@@ -357,7 +381,9 @@ class Dataset:
             if copy is False:
                 raise ValueError(f"{array.dtype} can't be taken for {dtype} without a copy")
             return array.astype(dtype)
-        return array.copy() if copy else array
+        if not copy:
+            return array
+        return array.copy() if self.kind == "table" else self._own()
 
     def __dlpack__(self, **options: Any) -> object:  # noqa: ANN401
         """The array's memory, for other array libraries that take read-only memory."""
@@ -378,12 +404,16 @@ class Dataset:
         """What a notebook shows: a table's columns with their types, or an array's shape."""
         from html import escape
 
-        head = f"<b>{escape(self.path)}</b>: {escape(self._summary())}"
+        try:
+            head = f"<b>{escape(self.path)}</b>: {escape(self._summary())}"
+            fields = self.schema if self.kind == "table" else ()
+        except FamfsError:
+            return f"<p>{escape(repr(self))}</p>"
         if self.kind != "table":
             return f"<p>{head}</p>"
         rows = "".join(
             f"<tr><td>{escape(field.name)}</td><td>{escape(str(field.type))}</td></tr>"
-            for field in self.schema
+            for field in fields
         )
         return f"<p>{head}</p><table><tr><th>column</th><th>type</th></tr>{rows}</table>"
 
@@ -403,13 +433,49 @@ class Dataset:
         if array is None:
             return whole
         descr, fortran, shape, start, nbytes = array
-        dtype = _dtype(descr)
+        dtype = dtype_of(descr)
         if nbytes == 0:
             empty = np.empty(shape, dtype, order="F" if fortran else "C")
             empty.flags.writeable = False
             return empty
         items = whole[start : start + nbytes].view(dtype)
         return items.reshape(shape, order="F" if fortran else "C")
+
+    def _own(self) -> np.ndarray[Any, Any]:
+        """A copy as an array, lost memory noticed."""
+        import numpy as np
+
+        bytes_ = ("|u1", False, [self._file.size], 0, self._file.size)
+        descr, fortran, shape, start, _ = self._file.array or bytes_
+        copy = np.empty(shape, dtype_of(descr), order="F" if fortran else "C")
+        if copy.nbytes:
+            flat = copy.reshape(-1, order="A").view(np.uint8)
+            self._file.copy_into(start, flat)
+        return copy
+
+    def _missing(self, array: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401
+        """The validity bitmap of dates and times, where any of them is missing."""
+        if array.dtype.kind not in "mM":
+            return None
+        import numpy as np
+
+        self._file.probe()
+        missing = np.isnat(array)
+        if not missing.any():
+            return None
+        return pyarrow().py_buffer(np.packbits(~missing, bitorder="little"))
+
+    def _told(self, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """What pyarrow makes of the file, its refusals made those of this package."""
+        pa = pyarrow()
+        try:
+            return make()
+        except pa.ArrowException as error:
+            if isinstance(error, FamfsError):
+                raise
+            raise self._unsupported(
+                "Arrow table", f"pyarrow refuses it ({error}); buffer() lends its bytes"
+            ) from error
 
     def _table(self, what: str, instead: str) -> None:
         if self.kind != "table":
@@ -428,56 +494,3 @@ class _Lent(Dataset, _native.Buffer):
 
 
 _Lent.__name__ = _Lent.__qualname__ = "Dataset"
-
-
-class Batches(Sequence[Any]):
-    """A table's record batches, in place; each is made when it is asked for.
-
-    Example:
-        >>> import famfs, numpy as np
-        >>> ref = famfs.publish({"a": np.arange(10)}, f"{mnt}/parts", batch_rows=4)
-        >>> [batch.num_rows for batch in famfs.open(ref).batches]
-        [4, 4, 2]
-    """
-
-    def __init__(self, file: _native.File) -> None:
-        self._file = file
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return self._file.num_batches
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...  # noqa: ANN401
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-
-    def __getitem__(self, index: int | slice) -> Any:
-        """One batch, or a list of several."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        at = index + len(self) if index < 0 else index
-        if not 0 <= at < len(self):
-            raise IndexError(f"batch {index}, there are {len(self)}")
-        return _pyarrow().record_batch(self._file.batch(at))
-
-
-def _dtype(descr: str) -> np.dtype[Any]:
-    import ast
-
-    import numpy as np
-
-    if descr[:1] in "[(":
-        parsed: Any = ast.literal_eval(descr)
-        return np.lib.format.descr_to_dtype(parsed)
-    return np.dtype(descr)
-
-
-def _pyarrow() -> Any:  # noqa: ANN401
-    try:
-        import pyarrow as pa
-        import pyarrow.ipc
-    except ImportError as error:
-        raise Unsupported("tables need pyarrow: pip install 'famfs[arrow]'") from error
-    return pa

@@ -1,12 +1,14 @@
 """`famfs demo`: one process publishes a year of flights, two others open them without a copy.
 
-Everything happens in a private embedded volume, which is gone at the end, also on Ctrl-C. What is
-printed was measured: times by the clock, bytes by counters, memory by the kernel's smaps.
+Everything happens in a private embedded volume, which is gone at the end, also on Ctrl-C and where
+the terminal is closed. What is printed was measured: times by the clock, bytes by counters, memory
+by the kernel's smaps.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -17,9 +19,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from famfs import _native
+from famfs._arguments import read_size
+from famfs.errors import FamfsError
+
 READERS = {"carrier": "by carrier", "hour": "by hour of departure"}
 DELAYS = ("dep_delay", "arr_delay")
 INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,27 +36,51 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments; by default those of the process.
 
     Returns:
-        0; 1 where something is missing or a result is wrong; 130 where it was interrupted.
+        0, also where nobody reads what it says any more; 1 where something is missing or a result
+        is wrong; 130 where it was interrupted.
     """
     parser = argparse.ArgumentParser(prog="famfs demo", description=(__doc__ or "").strip())
     parser.add_argument("--reader", nargs=2, metavar=("REF", "KEY"), help=argparse.SUPPRESS)
-    parser.add_argument("--size", default="256MiB", help="size of the embedded volume")
+    parser.add_argument("--size", default="256MiB", type=_size, help="size of the volume")
     arguments = parser.parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    for number in SIGNALS:
+        # Under nohup the terminal may close.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
+        code = 0
         if arguments.reader:
             _reader(*arguments.reader)
-            return 0
-        return _demo(arguments.size)
+        else:
+            code = _demo(arguments.size)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # Who reads the output has seen enough.
+        return 0
+    except (FamfsError, OSError) as error:
+        # The terminal may be what is gone.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"famfs demo: {error}\n")
+            sys.stderr.flush()
+        return 1
+    return code
+
+
+def _size(text: str) -> str:
+    """A size that makes a volume, as it was written."""
+    try:
+        _native.check_size(read_size(text))
+    except FamfsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _interrupt(number: int, frame: object) -> None:
     del number, frame
     # Once is enough: what follows is cleaning up.
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -112,16 +143,19 @@ def _publish(frame: Any, path: str) -> Any:  # noqa: ANN401
     import famfs
     from famfs import convert
 
+    before = pa.total_allocated_bytes()
     started = time.perf_counter()
     table = convert.to_table(frame)
     converted = time.perf_counter()
+    made = pa.total_allocated_bytes() - before
     done = convert.publish_counted(table, path)
     ended = time.perf_counter()
     with famfs.open(done.ref) as dataset:
         rows, columns = dataset.shape
     print(f"Published as {path}: a standard Arrow IPC file of {_mib(done.size)}")
     print(f"  process {os.getpid()} published; the reference is {done.ref}")
-    print(f"  pandas to Arrow (pyarrow {pa.__version__}): {_ms(converted - started)}")
+    print(f"  pandas to Arrow (pyarrow {pa.__version__}): {_ms(converted - started)},", end=" ")
+    print(f"{made:,} bytes copied (held by Arrow, counted)")
     rate = done.size / (ended - converted) / (1 << 30)
     print(f"  into the volume: {_ms(ended - converted)}, {rate:.1f} GiB/s")
     print(f"  bytes copied: {done.borrowed:,} of the table's own, each once, from where they were;")
@@ -143,7 +177,7 @@ def _report(reader: subprocess.Popen[str]) -> dict[str, Any]:
     assert reader.stdout is not None  # noqa: S101 - it was asked for
     line = reader.stdout.readline()
     if not line:
-        raise RuntimeError(f"reader {reader.pid} ended with {reader.wait()}")
+        raise FamfsError(f"reader {reader.pid} ended with {reader.wait()}, and reported nothing")
     found: dict[str, Any] = json.loads(line)
     return found
 
@@ -309,12 +343,18 @@ def program(argv: list[str] | None = None) -> int:
         What `main` returns, unless it was interrupted: then the process ends with 130.
     """
     code = main(argv)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What could not be said was told; Python would try again, and complain, at its exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if code == INTERRUPTED:
         # Where the signal came while Python ran code from a string (imports do: named tuples), a
         # program started with -m ends itself by SIGINT at its exit, although it was caught here:
         # CPython keeps that flag. All is cleaned up, so nothing is lost by leaving at once.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
         os._exit(code)
     return code
 

@@ -15,11 +15,20 @@ from typing import Self
 
 
 class FamfsError(Exception):
-    """Whatever goes wrong in famfs. What it says ends with the step that mends it."""
+    """Whatever goes wrong in famfs. What it says ends with the step that mends it.
+
+    Those that are an `OSError` have `errno`, and the path that was asked for as `filename`.
+    """
 
     @classmethod
-    def _of(cls, errno: int, message: str) -> Self:
-        return cls(errno, message) if issubclass(cls, OSError) else cls(message)
+    def _of(cls, errno: int, message: str, filename: str | None = None) -> Self:
+        return cls(errno, message, filename) if issubclass(cls, OSError) else cls(message)
+
+    def __str__(self) -> str:
+        """What went wrong. The path is in it; an `OSError` would say it again at the end."""
+        if isinstance(self, OSError) and self.errno is not None:
+            return f"[Errno {self.errno}] {self.strerror}"
+        return super().__str__()
 
 
 class NotFound(FamfsError, FileNotFoundError):  # noqa: N818 - the interface's names

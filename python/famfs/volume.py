@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from famfs import _native
+from famfs._arguments import Size, read_mode, read_size
 from famfs.errors import NotFound, NotMounted, Unsupported
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from famfs._native import Ref
 
 Path: TypeAlias = str | os.PathLike[str]
-Size: TypeAlias = int | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class Mount(NamedTuple):
     uuid: str | None
     embedded: bool
     role: str | None
-    """What this host may do: "master" publishes. None where the volume can't be opened."""
+    """What this host may do: "master" publishes. None where there is no volume (any more)."""
     locality: str | None
     """Whose caches see the volume: "local" or "shared"."""
 
@@ -122,6 +121,7 @@ def exists(path: Path) -> bool:
         False where nothing has that name.
 
     Raises:
+        InvalidPath: No file can have that path, or it leads through a file.
         NotMounted: The path lies under no mount.
 
     Example:
@@ -165,10 +165,11 @@ def mkdir(path: Path, *, mode: int | None = None) -> None:
 
     Args:
         path: Below a mount point.
-        mode: Permission bits; by default 0777 without the umask.
+        mode: Permission bits, such as 0o750; by default 0o777 without the umask.
 
     Raises:
         AlreadyExists: The name is taken.
+        FamfsError: The mode has bits that none has.
         NotFound: The directory that it lies in is missing.
         NotMaster: Another host publishes to this volume.
 
@@ -178,7 +179,7 @@ def mkdir(path: Path, *, mode: int | None = None) -> None:
         >>> famfs.stat(f"{mnt}/runs").kind
         'directory'
     """
-    _native.mkdir(os.fspath(path), mode=mode)
+    _native.mkdir(os.fspath(path), mode=read_mode(mode))
 
 
 def versions(path: Path) -> list[Ref]:
@@ -269,7 +270,8 @@ def mkfs(
 
     Args:
         device: A /dev/dax or /dev/pmem device, or a backing file's path.
-        size: Make the backing file, of this size: bytes, or text like "64MiB".
+        size: Make the backing file, of this size: bytes, or text such as "64M" or "64MiB", whose
+            units are powers of 1024.
         log_size: Size of the log, a power of two from 8 MiB on.
         sparse: Leave the backing file's space to be taken as it is used.
         omf: The format: "2.3", or "2.2" for the reference implementation.
@@ -296,8 +298,8 @@ def mkfs(
         raise Unsupported(f"omf={omf!r}: the formats are '2.3' and '2.2'")
     return _native.mkfs(
         os.fspath(device),
-        size=_bytes(size),
-        log_size=_bytes(log_size),
+        size=read_size(size),
+        log_size=read_size(log_size),
         sparse=sparse,
         omf_minor=int(omf[2:]),
         host_uuid=host_uuid,
@@ -360,7 +362,7 @@ def umount(mountpoint: Path, *, discard: bool = False) -> None:
 
 
 def mounts() -> list[Mount]:
-    """Lists the mounts that this user sees.
+    """Lists the mounts that this user sees. No volume is opened for it, nor kept busy.
 
     Returns:
         Those of the system, the user's own, and those of FAMFS_MOUNTS.
@@ -382,12 +384,14 @@ def embedded(size: Size | None = None) -> Iterator[str]:
     memory back.
 
     Args:
-        size: Its size; by default a quarter of the memory that is available, 4 GiB at most.
+        size: Its size, as for `mkfs`; by default a quarter of the memory that is available, 4 GiB
+            at most.
 
     Yields:
         Its mount point, a fresh directory.
 
     Raises:
+        FamfsError: The size makes no volume.
         NoSpace: The host has no room for it.
 
     Example:
@@ -398,7 +402,7 @@ def embedded(size: Size | None = None) -> Iterator[str]:
         Traceback (most recent call last):
         famfs.errors.NotMounted: ...
     """
-    wanted = _bytes(size)
+    wanted = read_size(size)
     home = tempfile.mkdtemp(prefix="famfs-")
     try:
         mountpoint = os.path.join(os.path.realpath(home), "mnt")  # noqa: PTH118 - a str is yielded
@@ -411,23 +415,6 @@ def embedded(size: Size | None = None) -> Iterator[str]:
                 _native.umount(mountpoint, discard=True, force=True)
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-def _bytes(size: Size | None) -> int | None:
-    """Bytes of a size: a number, or text like 8M, 64MiB and 1GiB, which are all binary."""
-    if size is None:
-        return None
-    if isinstance(size, str):
-        parts = re.fullmatch(r"\s*(\d+)\s*([KMGT]?)(?:iB|B)?\s*", size, re.IGNORECASE)
-        if parts is None:
-            raise Unsupported(f"size {size!r}: a number of bytes, or text like '64MiB'")
-        return int(parts[1]) * _UNITS[parts[2].upper()]
-    if size < 0:
-        raise Unsupported(f"size {size}: a number of bytes, or text like '64MiB'")
-    return size
 
 
 def _entry(found: Any) -> Entry:  # noqa: ANN401

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import pickle
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import famfs
 
+OVERLAP = np.dtype({"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [0, 2]})
+SWAPPED = np.dtype({"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [4, 0]})
 STRUCT = np.dtype([("a", "<i4"), ("b", ">f8", (2,)), ("c", "S3")])
 DTYPES = [
     "?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g", "c8", "c16",
@@ -113,6 +117,32 @@ def test_a_large_one_that_is_not_contiguous_goes_in_parts(mnt):
     same(famfs.open(famfs.publish(broadcast, f"{mnt}/c")).to_numpy(), broadcast)
 
 
+GAPS = {
+    "aligned": np.dtype([("a", "i1"), ("b", "f8")], align=True),
+    "nested": np.dtype(
+        [("a", "i1"), ("s", np.dtype([("x", "u1"), ("y", "i4")], align=True), (2,))], align=True
+    ),
+    "at the end": np.dtype({"names": ["a"], "formats": ["u1"], "itemsize": 16}),
+    "offsets": np.dtype({"names": ["a", "b"], "formats": ["u1", "u1"], "offsets": [3, 9]}),
+}
+
+
+@pytest.mark.parametrize("dtype", GAPS.values(), ids=GAPS)
+def test_no_byte_of_the_heap_gets_into_a_file(mnt, dtype):
+    zeros = np.zeros((100, 3), dtype)
+    for thing in (zeros[:, ::2], zeros[::-1, 1], zeros[0, 0]):
+        for _ in range(5):
+            # Memory that is free again holds what was there before.
+            np.full(4096, 0xAB, np.uint8)
+            dataset = famfs.open(famfs.publish(thing, f"{mnt}/a", overwrite=True))
+            start, nbytes = dataset._file.array[3:]
+            assert not any(dataset.buffer()[start : start + nbytes])
+    # What the caller's fields hold comes all the same.
+    filled = np.zeros((5, 4), dtype)
+    filled["a"] = np.arange(20).reshape(5, 4)
+    same(famfs.open(famfs.publish(filled[:, ::2], f"{mnt}/b")).to_numpy(), filled[:, ::2])
+
+
 def test_the_buffer_protocol_gives_shape_and_type(mnt):
     array = np.arange(12.0).reshape(3, 4)
     view = memoryview(famfs.open(famfs.publish(array, f"{mnt}/a")))
@@ -179,6 +209,42 @@ def test_accessors_of_an_array(mnt):
     assert "int64" in line._repr_html_()
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("kind", ["M8", "m8"])
+def test_times_are_arrow_arrays_in_place(mnt, inside, unit, kind):
+    array = np.arange(100).astype(f"{kind}[{unit}]")
+    found = famfs.open(famfs.publish(array, f"{mnt}/a")).to_arrow()
+    assert found.equals(pa.array(array))
+    assert found.null_count == 0
+    assert inside(mnt, found.buffers()[1].address, found.buffers()[1].size)
+    array[[3, 7, 99]] = "NaT"
+    found = famfs.open(famfs.publish(array, f"{mnt}/b")).to_arrow()
+    assert found.equals(pa.array(array))
+    assert found.null_count == 3
+    assert inside(mnt, found.buffers()[1].address, found.buffers()[1].size)
+    empty = famfs.open(famfs.publish(array[:0], f"{mnt}/c")).to_arrow()
+    assert empty.equals(pa.array(array[:0]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "why"),
+    [
+        ("?", "packs bool into bits.*to_numpy.*copies"),
+        ("M8[D]", "counts in s, ms, us and ns.*copies"),
+        ("M8[10s]", "counts in"),
+        (">i4", "byte order.*to_numpy"),
+        ("c16", "nothing that lies in memory.*to_numpy"),
+        ("S5", "nothing that lies"),
+    ],
+)
+def test_why_an_array_is_none_of_arrows(mnt, dtype, why):
+    dataset = famfs.open(famfs.publish(np.zeros(3, dtype), f"{mnt}/a"))
+    with pytest.raises(famfs.Unsupported, match=why):
+        dataset.to_arrow()
+    if "copies" in why:
+        assert pa.array(dataset.to_numpy()).to_numpy(zero_copy_only=False).shape == (3,)
+
+
 @pytest.mark.parametrize(
     ("thing", "hint"),
     [
@@ -196,8 +262,12 @@ def test_accessors_of_an_array(mnt):
         ({1: np.zeros(2)}, "strings"),
         ({"a": np.array([object()])}, "astype"),
         ({"a": 5}, "asarray"),
+        ({"a\ud800": np.zeros(2)}, "another name"),
+        (ctypes.c_void_p(5), "table, batch"),
+        (np.zeros(2, OVERLAP), "repack_fields"),
+        (np.zeros(2, SWAPPED), "repack_fields"),
     ],
-    ids=str,
+    ids=ascii,
 )
 def test_what_cannot_be_published_says_what_to_do(mnt, thing, hint):
     with pytest.raises(famfs.Unsupported, match=hint) as caught:
@@ -242,6 +312,31 @@ def test_pickles_are_references_and_small(mnt):
     assert {ref: 1}[famfs.Ref(str(ref))] == 1
     assert famfs.Ref(f"famfs://{ref.uuid}/{ref.path}?rows=0:3&cols=1,4:6#0").rows == (0, 3)
     assert eval(repr(ref), {"Ref": famfs.Ref}) == ref
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        b"",
+        b"abc",
+        np.empty((0, 3)),
+        np.float64(5),
+        np.arange(12).reshape(3, 4)[:, ::2],
+        {"a": np.empty(0)},
+        {"a": np.arange(5)},
+        {"a": np.array(["x", "y"])},
+    ],
+    ids=ascii,
+)
+def test_progress_ends_with_all_of_it(mnt, thing):
+    told = []
+    ref = famfs.publish(thing, f"{mnt}/a", progress=lambda at, of: told.append((at, of)))
+    size = famfs.stat(f"{mnt}/a").size
+    assert told[-1] == (size, size)
+    assert told.count((size, size)) == 1
+    with pytest.raises(ZeroDivisionError):
+        famfs.publish(thing, f"{mnt}/a", overwrite=True, progress=lambda at, of: 1 / 0)
+    assert famfs.versions(f"{mnt}/a") == [ref]
 
 
 def test_progress_counts_up_and_can_stop(mnt):

@@ -260,6 +260,131 @@ def test_polars_both_ways(mnt):
     assert pl.DataFrame(dataset).equals(expected)
 
 
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pl.DataFrame({"a": [1], "odd": pl.Series([Thing()], dtype=pl.Object)}),
+        lambda: pl.Series("odd", [Thing()], dtype=pl.Object),
+        lambda: {"odd": pl.Series([Thing()], dtype=pl.Object)},
+    ],
+    ids=["frame", "series", "dict"],
+)
+def test_addresses_of_objects_are_not_published(mnt, make):
+    with pytest.raises(famfs.Unsupported, match="'odd'.*str"):
+        famfs.publish(make(), f"{mnt}/x")
+    assert famfs.ls(mnt) == []
+
+
+def test_polars_nulls_of_no_type(mnt):
+    expected = pl.DataFrame(
+        {
+            "a": [None, None],
+            "b": pl.Series([[None], [None, None]], dtype=pl.List(pl.Null)),
+            "c": [{"x": None, "y": 1}, {"x": None, "y": 2}],
+        }
+    )
+    dataset = famfs.open(famfs.publish(expected, f"{mnt}/x"))
+    assert dataset.to_polars().equals(expected)
+    assert dataset.to_arrow().column("a").null_count == 2
+    structs = expected["c"]
+    assert famfs.open(famfs.publish(structs, f"{mnt}/y")).to_arrow().column_names == ["x", "y"]
+
+
+def refused():
+    schema = pa.schema([pa.field("a", pa.int64(), nullable=False)])
+    nulls = pa.Table.from_arrays([pa.array([1, None])], schema=schema)
+    return {
+        "nulls": (nulls, "nullable"),
+        "batch": (nulls.to_batches()[0], "nullable"),
+        "metadata": (table().replace_schema_metadata({b"k": b"\xff"}), "[Uu]tf-?8|UTF-8"),
+        "int128": (pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}), "convert"),
+        "twice": (pd.DataFrame([[1, 2]], columns=["a", "a"]), "'a'.*set_axis"),
+        "sparse": (pd.DataFrame({"s": pd.arrays.SparseArray([0, 0, 1])}), "'s'.*to_dense"),
+        "mixed": (pd.DataFrame({"a": [1, "x", object()]}), "strings"),
+        "index": (pd.DataFrame({"a": [1]}, index=pd.Index([object()])), "strings"),
+    }
+
+
+@pytest.mark.parametrize("name", refused())
+def test_tables_that_are_refused_say_what_to_do(mnt, name):
+    thing, hint = refused()[name]
+    with pytest.raises(famfs.Unsupported, match=hint):
+        famfs.publish(thing, f"{mnt}/x")
+    assert famfs.ls(mnt) == []
+
+
+def test_what_a_producer_raises_by_itself_is_told(mnt):
+    class Broken:
+        def __arrow_c_stream__(self, requested_schema=None):
+            raise KeyError("no such source")
+
+    with pytest.raises(famfs.Unsupported, match="no such source") as caught:
+        famfs.publish(Broken(), f"{mnt}/x")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+    class Stopped:
+        def __arrow_c_array__(self, requested_schema=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        famfs.publish(Stopped(), f"{mnt}/x")
+
+
+def test_a_name_that_cannot_be_handed_out(mnt):
+    odd = pa.table({"a\0b": [1, 2]})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, odd.schema) as writer:
+        writer.write_table(odd)
+    dataset = famfs.open(famfs.publish(sink.getvalue().to_pybytes(), f"{mnt}/x"))
+    assert dataset.num_rows == 2
+    for access in (
+        lambda: dataset.schema,
+        dataset.to_arrow,
+        dataset.to_pandas,
+        dataset.to_polars,
+        lambda: dataset.batches[0],
+        lambda: pa.table(dataset),
+        lambda: pa.schema(dataset),
+    ):
+        with pytest.raises(famfs.Unsupported, match="buffer"):
+            access()
+    assert "<p>" in dataset._repr_html_()
+    assert pa.ipc.open_file(dataset.buffer()).read_all().equals(odd)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.float64(), pa.timestamp("us"), pa.float16(), pa.string(), pa.bool_()]
+)
+def test_a_column_of_no_rows_is_an_array(mnt, kind):
+    empty = pa.table({"a": pa.array([], kind)})
+    dataset = famfs.open(famfs.publish(empty, f"{mnt}/x"))
+    if kind in {pa.string(), pa.bool_()}:
+        with pytest.raises(famfs.Unsupported, match="copies"):
+            dataset.to_numpy()
+        return
+    found = dataset.to_numpy()
+    assert found.shape == (0,)
+    assert not found.flags.writeable
+    assert found.dtype == pa.array([], kind).to_numpy().dtype
+
+
+def test_opening_does_not_import_pandas(mnt, run):
+    famfs.publish({"a": np.arange(5)}, f"{mnt}/x")
+    code = """
+        import sys, famfs
+        dataset = famfs.open(sys.argv[1])
+        assert dataset.to_arrow().num_rows == 5
+        assert dataset.batches[0].num_rows == 5
+        dataset.schema, dataset.copy(), dataset.buffer()
+        assert "pandas" not in sys.modules
+    """
+    run(code, f"{mnt}/x")
+
+
 def test_accessors_of_a_table(mnt):
     dataset = famfs.open(famfs.publish(table(), f"{mnt}/t"))
     assert dataset.shape == (1000, 6)
@@ -289,9 +414,68 @@ def test_many_columns_and_threads(mnt):
     assert famfs.open(famfs.publish(tall, f"{mnt}/tall")).to_arrow().equals(tall)
 
 
-def test_a_file_that_only_looks_like_a_table(mnt):
-    for i, data in enumerate([b"ARROW1\0\0" + b"x" * 100, b"\x93NUMPY\x01\0v\0garbage", b"ARROW1"]):
-        famfs.publish(data, f"{mnt}/{i}")
-        with pytest.raises(famfs.Corrupt, match=f"{i}:"):
-            famfs.open(f"{mnt}/{i}")
-        assert famfs.stat(f"{mnt}/{i}").kind == "bytes"
+TABLE_ACCESSORS = [
+    lambda d: d.schema,
+    lambda d: d.num_rows,
+    lambda d: d.shape,
+    lambda d: d.batches[0],
+    lambda d: d.to_arrow(),
+    lambda d: d.to_pandas(),
+    lambda d: d.to_polars(),
+    lambda d: d.to_numpy(),
+    lambda d: d.copy(),
+    pa.table,
+    np.asarray,
+    len,
+]
+ARRAY_ACCESSORS = [
+    lambda d: d.dtype,
+    lambda d: d.num_rows,
+    lambda d: d.nbytes,
+    lambda d: d.to_numpy(),
+    lambda d: d.to_arrow(),
+    lambda d: d.copy(),
+    memoryview,
+    np.asarray,
+    np.from_dlpack,
+    len,
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "accessors"),
+    [
+        (b"ARROW1\0\0" + b"x" * 100, "table", TABLE_ACCESSORS),
+        (b"ARROW1", "table", TABLE_ACCESSORS),
+        (b"\x93NUMPY\x01\0v\0garbage", "array", ARRAY_ACCESSORS),
+        (b"\x93NUMPY", "array", ARRAY_ACCESSORS),
+    ],
+    ids=["table", "magic", "array", "array magic"],
+)
+def test_a_file_that_only_begins_like_one_is_bytes_and_corrupt(mnt, data, kind, accessors):
+    famfs.publish(data, f"{mnt}/x")
+    (entry,) = famfs.ls(mnt)
+    assert (entry.kind, entry.rows) == (kind, None)
+    dataset = famfs.open(entry)
+    assert dataset.kind == kind
+    assert bytes(dataset.buffer()) == data
+    for access in accessors:
+        with pytest.raises(famfs.Corrupt, match="x:"):
+            access(dataset)
+    assert "x:" in repr(dataset)
+    assert "x:" in dataset._repr_html_()
+    with pytest.raises(famfs.Corrupt, match="x:"):
+        famfs.open(entry, verify=True)
+
+
+def test_a_compressed_table_is_a_table_that_cannot_be_mapped(mnt):
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_file(sink, table().schema, options=options) as writer:
+        writer.write_table(table())
+    famfs.publish(sink.getvalue().to_pybytes(), f"{mnt}/x")
+    dataset = famfs.open(f"{mnt}/x")
+    assert famfs.stat(f"{mnt}/x").kind == dataset.kind == "table"
+    with pytest.raises(famfs.Unsupported, match="x:.*compress"):
+        dataset.to_arrow()
+    assert pa.ipc.open_file(dataset.buffer()).read_all().equals(table())

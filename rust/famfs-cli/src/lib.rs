@@ -10,7 +10,7 @@ mod cmd;
 mod error;
 mod output;
 mod progress;
-mod size;
+pub mod size;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;

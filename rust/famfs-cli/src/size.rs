@@ -1,29 +1,54 @@
 //! Sizes and other numbers, as they are typed and printed.
 //!
 //! K, M, G and T are powers of 1024, as the reference has them. Nothing is guessed or rounded: a
-//! size that isn't a whole number with a known unit is refused.
+//! size that isn't a whole number with a known unit is refused. Python reads its sizes here too.
 
-use bytesize::{ByteSize, Unit};
+use bytesize::ByteSize;
 
-/// Reads a size such as `4096`, `8M` or `1GiB`.
-pub(crate) fn parse(text: &str) -> Result<u64, String> {
+/// Reads a size: a whole number of bytes, or of a unit, with or without a space between.
+///
+/// ```
+/// use famfs_cli::size::parse;
+///
+/// assert_eq!(parse("4096"), Ok(4096));
+/// for text in ["8M", "8m", "8Mi", "8MiB", "8 MiB"] {
+///     assert_eq!(parse(text), Ok(8 << 20));
+/// }
+/// assert!(parse("8MB").unwrap_err().contains("write 8M or 8MiB"));
+/// ```
+///
+/// # Errors
+/// What is wrong with the text. Decimal units are refused: MB is 10^6 to some and 2^20 to others.
+pub fn parse(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, suffix) = text.split_at(digits);
     let wrong = || format!("{text:?} is no size; expected a number such as 4096, 8M or 1GiB");
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let unit = match suffix {
-        "" => return Ok(number),
-        "k" | "K" => Unit::KibiByte,
-        "m" | "M" => Unit::MebiByte,
-        "g" | "G" => Unit::GibiByte,
-        "t" | "T" => Unit::TebiByte,
-        other if other.is_ascii() && other.len() >= 2 => other.parse().map_err(|_| wrong())?,
+    let large = || format!("{text:?} is more than 2^64 bytes");
+    let unit = suffix.strip_prefix(' ').unwrap_or(suffix);
+    if number.is_empty() || !unit.is_ascii() || unit.is_empty() != suffix.is_empty() {
+        return Err(wrong());
+    }
+    let (letter, rest) = unit.split_at(unit.len().min(1));
+    let shift = match letter.to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
         _ => return Err(wrong()),
     };
-    let factor: u64 = unit * 1u64;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| format!("{text:?} is more than 2^64 bytes"))
+    match rest.to_ascii_lowercase().as_str() {
+        "" | "i" | "ib" => {}
+        "b" => {
+            let letter = letter.to_ascii_uppercase();
+            return Err(format!(
+                "{text:?}: units are powers of 1024; write {number}{letter} or {number}{letter}iB"
+            ));
+        }
+        _ => return Err(wrong()),
+    }
+    let number: u64 = number.parse().map_err(|_| large())?;
+    number.checked_mul(1 << shift).ok_or_else(large)
 }
 
 /// A size for people.
@@ -59,10 +84,12 @@ mod tests {
             ("8m", 8 << 20),
             ("8MiB", 8 << 20),
             ("8Mi", 8 << 20),
+            ("8 MiB", 8 << 20),
+            ("8 m", 8 << 20),
+            ("8mib", 8 << 20),
             ("3k", 3 << 10),
             ("1GiB", 1 << 30),
             ("2T", 2 << 40),
-            ("8MB", 8_000_000),
             ("18446744073709551615", u64::MAX),
             ("9007199254740993", (1 << 53) + 1),
         ];
@@ -79,10 +106,16 @@ mod tests {
             "-1",
             "+1",
             "1.5G",
-            "8 M",
+            "8  M",
             " 8M",
             "8M ",
+            "8 ",
             "8X",
+            "8Mx",
+            "8MiBs",
+            "8M iB",
+            "8MB",
+            "8kb",
             "0x10",
             "1e3",
             "8b",
@@ -92,6 +125,9 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text:?}");
         }
+        let decimal = parse("64mb").unwrap_err();
+        assert!(decimal.contains("write 64M or 64MiB"), "{decimal}");
+        assert!(parse("99999999999999999999").unwrap_err().contains("2^64"));
     }
 
     #[test]

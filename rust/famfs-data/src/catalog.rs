@@ -32,39 +32,38 @@ impl Peek for FileReader {
     }
 }
 
-/// Tells what a file is, by its head, its footer and the headers of its batches. One that is broken
-/// is bytes.
+/// Tells what a file is, by its head, its footer and the headers of its batches.
+///
+/// The first bytes alone decide the kind, as they do when it is opened. Of a file that isn't what
+/// they say, rows and columns can't be told.
 ///
 /// # Errors
 /// Those of [`Volume::reader`], and where its memory is lost.
 pub fn summary(volume: &Volume, file: &Stat) -> Result<Summary, DataError> {
     let reader = volume.reader(file)?;
-    match judge(reader) {
-        Err(error) if error.is_about_content() => Ok(Summary {
-            kind: Kind::Bytes,
-            rows: None,
-            columns: None,
-        }),
-        judged => judged,
-    }
-}
-
-fn judge(reader: FileReader) -> Result<Summary, DataError> {
     let mut head = [0; Kind::PREFIX];
     let len = usize::try_from(reader.size()).map_or(Kind::PREFIX, |size| size.min(Kind::PREFIX));
     Peek::read(&reader, 0, &mut head[..len])?;
     let kind = Kind::of(&head[..len], reader.size());
-    let (rows, columns) = match kind {
+    let (rows, columns) = match lengths(kind, reader) {
+        Err(error) if error.is_about_content() => (None, None),
+        lengths => lengths?,
+    };
+    Ok(Summary {
+        kind,
+        rows,
+        columns,
+    })
+}
+
+/// Rows of a table or array, and columns of a table.
+fn lengths(kind: Kind, reader: FileReader) -> Result<(Option<u64>, Option<u64>), DataError> {
+    Ok(match kind {
         Kind::Table => {
             let table = ArrowMetadata::open(Arc::new(reader))?;
             (Some(table.num_rows()?), Some(table.num_columns() as u64))
         }
         Kind::Array => (Npy::open(&reader)?.shape().first().copied(), None),
         _ => (None, None),
-    };
-    Ok(Summary {
-        kind,
-        rows,
-        columns,
     })
 }

@@ -120,9 +120,17 @@ pub enum DataError {
         /// The largest size allowed.
         limit: u64,
     },
-    /// The arrow library refused.
+    /// The arrow library refused what a file says.
     #[error("arrow refused: {0}")]
-    Arrow(#[from] ArrowError),
+    Arrow(#[source] ArrowError),
+    /// The arrow library refused what was to be published.
+    #[error("no table can be made of it: {error}{}{hint}", if hint.is_empty() { "" } else { ": " })]
+    Refused {
+        /// What it says.
+        error: ArrowError,
+        /// What to do; may be empty.
+        hint: &'static str,
+    },
     /// A file is at fault.
     #[error("{path}")]
     File {
@@ -162,6 +170,10 @@ impl DataError {
         }
     }
 
+    pub(crate) fn refused(error: ArrowError) -> Self {
+        Self::Refused { error, hint: "" }
+    }
+
     pub(crate) fn unsupported(what: impl Into<String>, hint: &'static str) -> Self {
         Self::Unsupported {
             what: what.into(),
@@ -180,6 +192,7 @@ impl DataError {
         match self {
             Self::Corrupt { .. } | Self::Arrow(_) => face(libc::EUCLEAN, "Corrupt"),
             Self::Unsupported { .. }
+            | Self::Refused { .. }
             | Self::SchemaMismatch { .. }
             | Self::DictionaryTooLarge { .. }
             | Self::TooLarge { .. } => face(libc::EOPNOTSUPP, "Unsupported"),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use famfs::core::path::RelPath;
-use famfs::mem::View;
+use famfs::mem::{Fault, View};
 use famfs::mounts::{self, Mount};
 use famfs::{Error, Stat, Volume};
 
@@ -47,6 +47,20 @@ pub enum Content {
     Bytes,
 }
 
+impl Content {
+    /// Judges the structure of a file whose first bytes say that it is of this kind.
+    fn of(kind: Kind, view: &View) -> Result<Self, DataError> {
+        Ok(match kind {
+            Kind::Table => {
+                let body = Bytes::from_owner(view.clone());
+                Self::Table(Box::new(ArrowFile::open(Arc::new(view.clone()), body)?))
+            }
+            Kind::Array => Self::Array(Npy::open(view)?),
+            _ => Self::Bytes,
+        })
+    }
+}
+
 /// A published file, open. Holds its memory; threads may share it.
 #[derive(Debug)]
 pub struct Dataset {
@@ -56,15 +70,19 @@ pub struct Dataset {
     stat: Stat,
     view: View,
     kind: Kind,
-    content: Content,
+    /// `None` where the file isn't what its first bytes say, or uses what can't be mapped.
+    content: Option<Content>,
 }
 
 impl Dataset {
     /// Opens the file at `path`.
     ///
+    /// What the file is not, although its first bytes say so, is told when it is asked for: its
+    /// bytes can be had all the same.
+    ///
     /// # Errors
-    /// [`Error::NotMounted`], [`Error::NotFound`], [`Error::IsADirectory`], and where the file is
-    /// not what its first bytes say.
+    /// [`Error::NotMounted`], [`Error::NotFound`], [`Error::IsADirectory`], and where its memory is
+    /// lost.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let resolved = mounts::resolve(path)?;
         let volume = resolved.volume()?;
@@ -111,14 +129,10 @@ impl Dataset {
         let head = &mut head[..view.as_ref().len().min(Kind::PREFIX)];
         Peek::read(&view, 0, head).map_err(|error| in_file(error.into()))?;
         let kind = Kind::of(head, stat.size.0);
-        let content = match kind {
-            Kind::Table => {
-                let body = Bytes::from_owner(view.clone());
-                let table = ArrowFile::open(Arc::new(view.clone()), body).map_err(in_file)?;
-                Content::Table(Box::new(table))
-            }
-            Kind::Array => Content::Array(Npy::open(&view).map_err(in_file)?),
-            _ => Content::Bytes,
+        let content = match Content::of(kind, &view) {
+            Ok(content) => Some(content),
+            Err(error) if error.is_about_content() => None,
+            Err(error) => return Err(in_file(error)),
         };
         let path = RelPath::new(&stat.path).map_err(|reason| Error::InvalidPath {
             path: stat.display(),
@@ -166,17 +180,43 @@ impl Dataset {
     }
 
     /// What the file holds.
-    #[must_use]
-    pub fn content(&self) -> &Content {
-        &self.content
+    ///
+    /// # Errors
+    /// Where the file is not what its first bytes say, or uses what can't be mapped.
+    pub fn content(&self) -> Result<&Content, DataError> {
+        if let Some(content) = &self.content {
+            return Ok(content);
+        }
+        // Judged again, for the error.
+        Err(self.in_file(match Content::of(self.kind, &self.view) {
+            Err(error) => error,
+            Ok(_) => DataError::corrupt("file", "it was written to after it was published"),
+        }))
+    }
+
+    /// Copies bytes out, and notices where their memory is lost.
+    ///
+    /// # Errors
+    /// [`Error::MemoryFault`].
+    pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), DataError> {
+        self.view.read(at, into).map_err(|fault| self.fault(fault))
+    }
+
+    /// Touches every page of the file, so that what is lost is told before it is read in place.
+    ///
+    /// # Errors
+    /// [`Error::MemoryFault`].
+    pub fn probe(&self) -> Result<(), DataError> {
+        let size = self.view.as_ref().len() as u64;
+        Peek::probe(&self.view, 0, size).map_err(|error| self.in_file(error.into()))
     }
 
     /// The table.
     ///
     /// # Errors
-    /// [`DataError::Unsupported`] for any other kind.
+    /// [`DataError::Unsupported`] for any other kind; those of [`Self::content`].
     pub fn table(&self) -> Result<&ArrowFile, DataError> {
-        match &self.content {
+        match self.content()? {
             Content::Table(table) => Ok(table),
             _ => Err(DataError::unsupported(
                 format!("{}: taking {} for a table", self.stat.display(), self.kind),
@@ -189,9 +229,9 @@ impl Dataset {
     /// thing.
     ///
     /// # Errors
-    /// If a batch's header is broken.
+    /// Those of [`Self::content`], and if a batch's header is broken.
     pub fn num_rows(&self) -> Result<Option<u64>, DataError> {
-        match &self.content {
+        match self.content()? {
             Content::Table(table) => table
                 .metadata()
                 .num_rows()
@@ -228,10 +268,17 @@ impl Dataset {
     /// What is wrong first.
     pub fn verify(&self) -> Result<(), DataError> {
         check_there(&self.view, &self.device)?;
-        match &self.content {
+        match self.content()? {
             Content::Table(table) => table.verify().map_err(|e| self.in_file(e)),
             Content::Array(_) | Content::Bytes => Ok(()),
         }
+    }
+
+    fn fault(&self, fault: Fault) -> DataError {
+        DataError::Volume(Error::MemoryFault {
+            path: self.device.clone(),
+            fault,
+        })
     }
 
     fn in_file(&self, error: DataError) -> DataError {

@@ -31,7 +31,7 @@ fn read_all(bytes: &Bytes) -> Result<usize, DataError> {
         let batch = file.batch(batch)?;
         for column in batch.columns() {
             // Arrow's own full judgement agrees: nothing below was handed out broken.
-            column.to_data().validate_full()?;
+            column.to_data().validate_full().map_err(DataError::Arrow)?;
             values += column.len();
         }
         if batch.num_rows() < 10_000 {

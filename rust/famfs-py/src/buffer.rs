@@ -8,12 +8,13 @@ use std::ffi::{CString, c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use famfs_data::open::Content;
-use famfs_data::{Dataset, npy::Npy};
+use famfs_data::{Dataset, Kind, npy::Npy};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::dataset::File;
+use crate::errors::Failure;
 
 /// A file's memory: an array's values in their shape, or all of its bytes. Read-only.
 ///
@@ -39,7 +40,7 @@ impl Buffer {
     fn new(file: &Bound<'_, File>, whole: bool) -> crate::errors::Result<Self> {
         let file = file.get().dataset()?;
         Ok(Self {
-            whole: whole || !matches!(file.content(), Content::Array(_)),
+            whole: whole || file.kind() != Kind::Array,
             file: Mutex::new(Some(file)),
         })
     }
@@ -73,8 +74,16 @@ impl Buffer {
             return Err(PyBufferError::new_err("the dataset was closed"));
         };
         let bytes: &[u8] = file.view();
-        let (start, len, item, lease) = match file.content() {
-            Content::Array(array) if !this.whole => {
+        let array = if this.whole {
+            None
+        } else {
+            match file.content().map_err(Failure::from)? {
+                Content::Array(array) => Some(array),
+                _ => None,
+            }
+        };
+        let (start, len, item, lease) = match array {
+            Some(array) => {
                 let format = format_of(array.descr()).ok_or_else(|| {
                     PyBufferError::new_err(format!(
                         "items of type {} can't be lent as a buffer: use to_numpy()",
@@ -90,7 +99,7 @@ impl Buffer {
                     lease,
                 )
             }
-            _ => (0, bytes.len(), 1, Lease::bytes(&file)?),
+            None => (0, bytes.len(), 1, Lease::bytes(&file)?),
         };
         let asked = |flag: c_int| flags & flag == flag;
         let wrong_order = asked(ffi::PyBUF_C_CONTIGUOUS) && !lease.is_contiguous(item, false)

@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch, StructArray};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
-use famfs_data::Dataset;
+use arrow::ffi::FFI_ArrowSchema;
 use famfs_data::open::Content;
+use famfs_data::{DataError, Dataset};
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyTuple};
+use pyo3::types::{PyBytes, PyCapsule, PyTuple};
 use pyo3_arrow::ffi::{
     ArrayIterator, to_array_pycapsules, to_schema_pycapsule, to_stream_pycapsule,
 };
 
+use crate::copy;
 use crate::errors::{Failure, Result};
 use crate::reference::Ref;
 
@@ -38,7 +40,8 @@ pub(crate) struct Batch {
 #[pyfunction]
 #[pyo3(signature = (path, *, verify=false))]
 pub(crate) fn open(py: Python<'_>, path: PathBuf, verify: bool) -> Result<File> {
-    py.detach(|| File::of(Dataset::open(&path)?, verify))
+    let opened = py.detach(|| File::of(Dataset::open(&path)?, verify));
+    opened.map_err(Failure::about(&path))
 }
 
 /// Opens what a reference names.
@@ -46,11 +49,11 @@ pub(crate) fn open(py: Python<'_>, path: PathBuf, verify: bool) -> Result<File> 
 #[pyo3(signature = (reference, *, verify=false))]
 pub(crate) fn open_ref(py: Python<'_>, reference: &Bound<'_, Ref>, verify: bool) -> Result<File> {
     let reference = reference.get();
-    py.detach(|| File::of(Dataset::open_ref(&reference.inner)?, verify))
+    Ok(py.detach(|| File::of(Dataset::open_ref(&reference.inner)?, verify))?)
 }
 
 impl File {
-    fn of(dataset: Dataset, verify: bool) -> Result<Self> {
+    fn of(dataset: Dataset, verify: bool) -> Result<Self, DataError> {
         if verify {
             dataset.verify()?;
         }
@@ -150,7 +153,7 @@ impl File {
     #[getter]
     fn bytes_copied(&self) -> Result<u64> {
         let dataset = self.dataset()?;
-        Ok(match dataset.content() {
+        Ok(match dataset.content()? {
             Content::Table(table) => table.bytes_copied(),
             _ => 0,
         })
@@ -160,7 +163,7 @@ impl File {
     /// other kinds.
     #[getter]
     fn array(&self) -> Result<Option<Layout>> {
-        Ok(match self.dataset()?.content() {
+        Ok(match self.dataset()?.content()? {
             Content::Array(array) => Some((
                 array.descr().to_owned(),
                 array.fortran_order(),
@@ -178,6 +181,22 @@ impl File {
         py.detach(|| check(&dataset))
     }
 
+    /// Touches every page, so that memory that is lost is told as an error of this package.
+    fn probe(&self, py: Python<'_>) -> Result<()> {
+        let dataset = self.dataset()?;
+        py.detach(|| Ok(dataset.probe()?))
+    }
+
+    /// A private copy of all of the file's bytes.
+    fn copy_bytes<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyBytes>> {
+        copy::bytes(py, &*self.dataset()?)
+    }
+
+    /// Fills a writable buffer with the file's bytes from `start` on.
+    fn copy_into(&self, py: Python<'_>, start: u64, into: &Bound<'_, PyAny>) -> Result<()> {
+        copy::into(py, &*self.dataset()?, start, into)
+    }
+
     /// Checks everything, strings too.
     fn verify(&self, py: Python<'_>) -> Result<()> {
         let dataset = self.dataset()?;
@@ -193,8 +212,9 @@ impl File {
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
         let dataset = self.dataset()?;
-        let schema = dataset.table()?.schema().as_ref();
-        to_schema_pycapsule(py, schema).map_err(python)
+        let schema = dataset.table()?.schema();
+        check_names(schema)?;
+        to_schema_pycapsule(py, schema.as_ref()).map_err(python)
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -207,6 +227,7 @@ impl File {
         // What is wrong is told here, not by whoever reads the stream.
         py.detach(|| check(&dataset))?;
         let table = dataset.table()?;
+        check_names(table.schema())?;
         let field = struct_field(table.schema());
         let batches = 0..table.num_batches();
         let arrays = batches.map(move |i| -> Result<ArrayRef, ArrowError> {
@@ -228,13 +249,17 @@ impl Batch {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> Result<Bound<'py, PyTuple>> {
-        let field = struct_field(&self.batch.schema());
+        let schema = self.batch.schema();
+        check_names(&schema)?;
+        let field = struct_field(&schema);
         let rows = StructArray::from(self.batch.clone());
         to_array_pycapsules(py, field, &rows, requested_schema).map_err(python)
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
-        to_schema_pycapsule(py, self.batch.schema().as_ref()).map_err(python)
+        let schema = self.batch.schema();
+        check_names(&schema)?;
+        to_schema_pycapsule(py, schema.as_ref()).map_err(python)
     }
 
     fn __len__(&self) -> usize {
@@ -254,7 +279,18 @@ fn check(dataset: &Dataset) -> Result<()> {
     Ok(())
 }
 
-fn struct_field(schema: &arrow::datatypes::SchemaRef) -> FieldRef {
+/// Refuses what a file can say and the C data interface can't, such as a name with a NUL.
+fn check_names(schema: &SchemaRef) -> Result<()> {
+    match FFI_ArrowSchema::try_from(schema.as_ref()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::unsupported(format!(
+            "a table whose schema can't be handed to another library: {error}; buffer() lends the \
+             file's bytes"
+        ))),
+    }
+}
+
+fn struct_field(schema: &SchemaRef) -> FieldRef {
     let data_type = DataType::Struct(schema.fields().clone());
     let field = Field::new("", data_type, false).with_metadata(schema.metadata().clone());
     Arc::new(field)

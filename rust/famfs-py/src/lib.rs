@@ -10,6 +10,7 @@
 )]
 
 mod buffer;
+mod copy;
 mod dataset;
 mod errors;
 mod publish;
@@ -34,8 +35,8 @@ mod _native {
     use super::testing::copy_limit;
     #[pymodule_export]
     use super::volume::{
-        df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list, remove, umount,
-        versions,
+        check_size, df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list,
+        parse_size, remove, umount, versions,
     };
 
     use pyo3::prelude::*;

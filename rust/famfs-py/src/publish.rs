@@ -4,7 +4,7 @@
     reason = "a buffer that Python lends is memory of its own, behind a pointer"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -14,11 +14,12 @@ use famfs_data::publish::{self, Draft};
 use famfs_data::{DataError, Kind, Options, Published};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
 use pyo3_arrow::ffi::ArrayReader;
 use pyo3_arrow::{PyArray, PyArrayReader};
 use std::sync::Arc;
 
-use crate::errors::{Failure, Result};
+use crate::errors::{Failure, Result, taken};
 use crate::reference::Ref;
 
 /// What is handed back: reference, kind, size, bytes taken as they were, bytes made anew.
@@ -41,11 +42,16 @@ fn done(published: Published, borrowed: u64, owned: u64) -> Done {
 struct Watcher {
     call: Option<Py<PyAny>>,
     failed: Option<PyErr>,
+    told: Option<(u64, u64)>,
 }
 
 impl Watcher {
     fn new(call: Option<Py<PyAny>>) -> Self {
-        Self { call, failed: None }
+        Self {
+            call,
+            failed: None,
+            told: None,
+        }
     }
 
     fn tell(&mut self, at: u64, total: u64) -> Result<(), DataError> {
@@ -55,6 +61,7 @@ impl Watcher {
             if let Some(call) = &self.call {
                 call.call1(py, (at, total))?;
             }
+            self.told = Some((at, total));
             Ok(())
         });
         failed.map_err(|error| {
@@ -63,10 +70,18 @@ impl Watcher {
         })
     }
 
-    fn end<T>(self, result: Result<T, DataError>) -> Result<T> {
+    /// Tells that all is written, unless that was told.
+    fn finish(&mut self, total: u64) -> Result<(), DataError> {
+        if self.told == Some((total, total)) {
+            return Ok(());
+        }
+        self.tell(total, total)
+    }
+
+    fn end<T>(self, path: &Path, result: Result<T, DataError>) -> Result<T> {
         match (self.failed, result) {
             (Some(error), Err(DataError::Stopped)) => Err(error.into()),
-            (_, result) => Ok(result?),
+            (_, result) => result.map_err(Failure::about(path)),
         }
     }
 }
@@ -123,7 +138,7 @@ pub(crate) fn publish_bytes(
             watcher.tell(at, total)
         })
     });
-    let published = watcher.end(published)?;
+    let published = watcher.end(&path, published)?;
     let size = published.size;
     Ok(done(published, size, 0))
 }
@@ -152,29 +167,34 @@ pub(crate) fn publish_array(
         let draft = Draft::begin(&path, plan.size(), options)?;
         draft.put(0, plan.header(), &mut |_, _| Ok(()))?;
         Ok::<_, DataError>(draft)
-    })?;
+    });
+    let draft = draft.map_err(Failure::about(&path))?;
     let header = plan.header().len() as u64;
     let mut data = 0;
+    let mut put = Ok(());
     for part in parts.try_iter()? {
         let lent = Lent::of(&part?)?;
         let len = lent.bytes().len() as u64;
         if data + len > plan.nbytes() {
             plan.check(data + len)?;
         }
-        let put = py.detach(|| {
+        put = py.detach(|| {
             draft.put(header + data, lent.bytes(), &mut |at, total| {
                 watcher.tell(at, total)
             })
         });
         if put.is_err() {
-            watcher.end(put)?;
             break;
         }
         data += len;
     }
-    plan.check(data)?;
-    let published = py.detach(|| draft.commit(Kind::Array))?;
-    Ok(done(published, data, header))
+    if put.is_ok() {
+        plan.check(data)?;
+        // An array of nothing has no parts.
+        put = watcher.finish(plan.size());
+    }
+    let published = put.and_then(|()| py.detach(|| draft.commit(Kind::Array)));
+    Ok(done(watcher.end(&path, published)?, data, header))
 }
 
 /// Publishes a table: whatever has `__arrow_c_stream__` or `__arrow_c_array__`.
@@ -207,14 +227,21 @@ pub(crate) fn publish_table(
         drop(batches);
         Ok::<_, DataError>((published, counts.0, counts.1))
     })?;
-    Ok(done(watcher.end(published)?, borrowed, owned))
+    Ok(done(watcher.end(&path, published)?, borrowed, owned))
 }
+
+/// Why a table was not taken, before what the library that took it says.
+const CANNOT_BE_TAKEN: &str = "a table that can't be taken as Arrow data; convert the column that \
+                               this is about, for example to strings";
 
 /// The schema and batches of what Python has; values stay where they are.
 fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     if data.hasattr("__arrow_c_stream__")? {
-        let reader: PyArrayReader = data.extract()?;
-        let reader = reader.into_reader()?;
+        let stream = data.call_method0("__arrow_c_stream__").and_then(|capsule| {
+            let capsule = capsule.cast_into::<PyCapsule>()?;
+            PyArrayReader::from_arrow_pycapsule(&capsule)?.into_reader()
+        });
+        let reader = taken(py, CANNOT_BE_TAKEN, stream)?;
         let field = reader.field();
         let schema = schema_of(&field)?;
         let arrays: Vec<_> = py
@@ -228,7 +255,7 @@ fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<Re
             .collect::<Result<_>>()?;
         return Ok((schema, batches));
     }
-    let (array, field) = data.extract::<PyArray>()?.into_inner();
+    let (array, field) = taken(py, CANNOT_BE_TAKEN, data.extract::<PyArray>())?.into_inner();
     let schema = schema_of(&field)?;
     let batch = batch_of(&schema, array.as_ref())?;
     Ok((schema, vec![batch]))
@@ -262,5 +289,9 @@ fn batch_of(schema: &SchemaRef, array: &dyn Array) -> Result<RecordBatch> {
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     RecordBatch::try_new_with_options(Arc::clone(schema), rows.columns().to_vec(), &options)
-        .map_err(|error| DataError::from(error).into())
+        .map_err(|error| {
+            let hint = "a field that holds nulls is to be nullable, and columns are as long and of \
+                        the types that the schema says: table.cast(schema) mends it";
+            DataError::Refused { error, hint }.into()
+        })
 }

@@ -4,15 +4,21 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use famfs::core::header::LogHeader;
+use famfs::core::media::{LOG_HEADER_LEN, LOG_OFFSET, MIN_LOG_LEN, SUPERBLOCK_LEN};
 use famfs::core::path::{RelPath, name};
-use famfs::core::superblock::Role;
+use famfs::core::superblock::{Role, Superblock};
+use famfs::core::units::{ALLOC_UNIT, MAX_DEVICE};
+use famfs::mem::{Access, Kind, Source};
 use famfs::mounts::{self, Mount, Mounted, Resolved};
 use famfs::{Error, Locality, MkfsOptions, Stat, Volume, embedded, host};
+use famfs_cli::size;
+use famfs_data::DataError;
 use famfs_data::catalog::summary;
 use pyo3::prelude::*;
 use uuid::Uuid;
 
-use crate::errors::Result;
+use crate::errors::{Failure, Result};
 use crate::reference::Ref;
 
 /// name, path, kind, size, rows, mode, uid, gid, index, reference.
@@ -29,7 +35,7 @@ type Entry = (
     Option<Ref>,
 );
 
-fn describe(resolved: &Resolved, volume: &Volume, stat: Stat) -> Result<Entry> {
+fn describe(resolved: &Resolved, volume: &Volume, stat: Stat) -> Result<Entry, DataError> {
     let (kind, rows) = if stat.is_dir() {
         ("directory", None)
     } else {
@@ -61,17 +67,24 @@ fn describe(resolved: &Resolved, volume: &Volume, stat: Stat) -> Result<Entry> {
     ))
 }
 
-fn resolve(path: &Path) -> Result<(Resolved, Volume)> {
-    let resolved = mounts::resolve(path)?;
-    let volume = resolved.volume()?;
-    Ok((resolved, volume))
+/// Works on what a path names, without the interpreter; errors are about the path as written.
+fn on<T: Send>(
+    py: Python<'_>,
+    path: &Path,
+    work: impl FnOnce(Resolved, Volume) -> Result<T, DataError> + Send,
+) -> Result<T> {
+    let done = py.detach(|| {
+        let resolved = mounts::resolve(path)?;
+        let volume = resolved.volume()?;
+        work(resolved, volume)
+    });
+    done.map_err(Failure::about(path))
 }
 
 /// What is in a directory; of a file, the file itself.
 #[pyfunction]
 pub(crate) fn ls(py: Python<'_>, path: PathBuf) -> Result<Vec<Entry>> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         let found = volume.list(&resolved.path)?;
         found
             .into_iter()
@@ -83,8 +96,7 @@ pub(crate) fn ls(py: Python<'_>, path: PathBuf) -> Result<Vec<Entry>> {
 /// What is at a path.
 #[pyfunction]
 pub(crate) fn entry(py: Python<'_>, path: PathBuf) -> Result<Entry> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         let stat = volume.stat(&resolved.path)?;
         describe(&resolved, &volume, stat)
     })
@@ -93,8 +105,7 @@ pub(crate) fn entry(py: Python<'_>, path: PathBuf) -> Result<Entry> {
 /// The versions of a file, the newest first.
 #[pyfunction]
 pub(crate) fn versions(py: Python<'_>, path: PathBuf) -> Result<Vec<Ref>> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         let found = volume.versions(&resolved.path)?;
         let reference = |stat: Stat| {
             let path = RelPath::new(&stat.path).map_err(|reason| Error::InvalidPath {
@@ -112,8 +123,7 @@ pub(crate) fn versions(py: Python<'_>, path: PathBuf) -> Result<Vec<Ref>> {
 /// Takes a name away.
 #[pyfunction]
 pub(crate) fn remove(py: Python<'_>, path: PathBuf) -> Result<()> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         volume.remove(resolved.name()?)?;
         Ok(())
     })
@@ -123,8 +133,7 @@ pub(crate) fn remove(py: Python<'_>, path: PathBuf) -> Result<()> {
 #[pyfunction]
 #[pyo3(signature = (path, *, mode=None))]
 pub(crate) fn mkdir(py: Python<'_>, path: PathBuf, mode: Option<u32>) -> Result<()> {
-    py.detach(|| {
-        let (resolved, volume) = resolve(&path)?;
+    on(py, &path, |resolved, volume| {
         let mut owner = host::owner(mode);
         if mode.is_none() {
             owner.mode = 0o777 & !host::umask();
@@ -137,8 +146,7 @@ pub(crate) fn mkdir(py: Python<'_>, path: PathBuf, mode: Option<u32>) -> Result<
 /// Space: capacity, allocated, dead and free bytes, entries used and entries that fit the log.
 #[pyfunction]
 pub(crate) fn df(py: Python<'_>, path: PathBuf) -> Result<(u64, u64, u64, u64, u64, u64)> {
-    py.detach(|| {
-        let (_, volume) = resolve(&path)?;
+    on(py, &path, |_, volume| {
         let usage = volume.usage();
         Ok((
             usage.capacity,
@@ -174,6 +182,7 @@ pub(crate) fn mkfs(
         })
         .transpose()?;
     let default = MkfsOptions::default();
+    check_sizes(size, log_size.unwrap_or(default.log_len))?;
     let options = MkfsOptions {
         size,
         log_len: log_size.unwrap_or(default.log_len),
@@ -183,6 +192,38 @@ pub(crate) fn mkfs(
         force,
     };
     py.detach(|| Ok(famfs::mkfs(&device, &options)?.uuid().to_string()))
+}
+
+/// Reads a size as the command line does.
+#[pyfunction]
+pub(crate) fn parse_size(text: &str) -> Result<u64> {
+    size::parse(text).map_err(|why| Error::Usage(format!("size: {why}")).into())
+}
+
+/// Refuses a size that makes no volume with the usual log.
+#[pyfunction]
+#[pyo3(signature = (size))]
+pub(crate) fn check_size(size: Option<u64>) -> Result<()> {
+    Ok(check_sizes(size, MIN_LOG_LEN)?)
+}
+
+/// Refuses a size that makes no volume, in the words of an argument; what a log may be is told
+/// where it is made.
+fn check_sizes(size: Option<u64>, log_len: u64) -> Result<(), Error> {
+    let Some(size) = size else {
+        return Ok(());
+    };
+    let least = LOG_OFFSET
+        .saturating_add(log_len)
+        .saturating_add(ALLOC_UNIT);
+    if log_len < MIN_LOG_LEN || least > MAX_DEVICE || (least..=MAX_DEVICE).contains(&size) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "size: {size} bytes: a volume with a log of {} MiB has {} MiB at least, and 1 PiB at most",
+        log_len >> 20,
+        least.div_ceil(1 << 20)
+    )))
 }
 
 /// source, mountpoint, uuid, embedded, role, locality; the last two are None where the volume can't
@@ -196,17 +237,38 @@ type Mounting = (
     Option<&'static str>,
 );
 
+/// A volume's identity, this host's role and whose caches see it, read from its superblock and log
+/// header: a volume that is merely listed is neither mapped nor kept, which would make it busy.
+fn glance(mount: &Mount) -> Option<(Uuid, Role, Locality)> {
+    let source = Source::open(&mount.source, Access::ReadOnly).ok()?;
+    let mut superblock = [0; SUPERBLOCK_LEN];
+    source.read_at(0, &mut superblock).ok()?;
+    let superblock = Superblock::decode(&superblock).ok()?;
+    let mut header = [0; LOG_HEADER_LEN];
+    source.read_at(LOG_OFFSET, &mut header).ok()?;
+    LogHeader::decode(&header, superblock.log_len()).ok()?;
+    let is_there = source.size() >= superblock.data_offset()
+        && source.kind() != Kind::Block
+        && mount.uuid.is_none_or(|uuid| uuid == superblock.uuid());
+    let locality = mount.locality().unwrap_or(match source.kind() {
+        Kind::File => Locality::Local,
+        _ => Locality::Shared,
+    });
+    let host = host::identity().unwrap_or(Uuid::nil());
+    is_there.then(|| (superblock.uuid(), superblock.role(host), locality))
+}
+
 fn mounting(mount: &Mount) -> Mounting {
-    let volume = mount.volume().ok();
-    let role = volume.as_ref().map(|volume| match volume.role() {
+    let found = glance(mount);
+    let role = found.map(|(_, role, _)| match role {
         Role::Master => "master",
         Role::Client => "client",
     });
-    let locality = volume.as_ref().map(|volume| match volume.locality() {
+    let locality = found.map(|(_, _, locality)| match locality {
         Locality::Local => "local",
         Locality::Shared => "shared",
     });
-    let uuid = mount.uuid.or_else(|| volume.map(|volume| volume.uuid()));
+    let uuid = mount.uuid.or(found.map(|(uuid, _, _)| uuid));
     (
         mount.source.clone(),
         mount.mountpoint.clone(),
@@ -275,6 +337,7 @@ pub(crate) fn embedded_mount(
     mountpoint: PathBuf,
     size: Option<u64>,
 ) -> Result<(Mounting, u64, u64)> {
+    check_sizes(size, MIN_LOG_LEN)?;
     py.detach(|| {
         let made = embedded::mount(&mountpoint, size)?;
         Ok((mounting(&made.mounted.mount), made.size, made.huge))

@@ -343,7 +343,7 @@ pub(super) fn check_utf8(data: &ArrayData) -> Result<(), DataError> {
         data.data_type(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
     ) {
-        data.validate_values()?;
+        data.validate_values().map_err(DataError::Arrow)?;
     }
     data.child_data().iter().try_for_each(check_utf8)
 }

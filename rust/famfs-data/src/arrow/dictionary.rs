@@ -179,7 +179,8 @@ fn unify(
             "give all batches the same dictionary",
         ));
     }
-    let all = concat(&values.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
+    let parts: Vec<_> = values.iter().map(AsRef::as_ref).collect();
+    let all = concat(&parts).map_err(DataError::refused)?;
     let (array, places) = distinct(&all)?;
     if array.len() as u64 > key_limit(key_type) {
         return Err(DataError::DictionaryTooLarge {
@@ -203,7 +204,9 @@ fn distinct(all: &ArrayRef) -> Result<(ArrayRef, Vec<usize>), DataError> {
         // A dictionary may hold a value twice.
         return Ok((all.clone(), (0..all.len()).collect()));
     }
-    let rows = RowConverter::new(vec![sort])?.convert_columns(std::slice::from_ref(all))?;
+    let rows = RowConverter::new(vec![sort])
+        .and_then(|converter| converter.convert_columns(std::slice::from_ref(all)))
+        .map_err(DataError::refused)?;
     let mut seen = HashMap::new();
     let mut first: Vec<u64> = Vec::new();
     let mut places = Vec::with_capacity(all.len());
@@ -215,7 +218,8 @@ fn distinct(all: &ArrayRef) -> Result<(ArrayRef, Vec<usize>), DataError> {
         }
         places.push(place);
     }
-    Ok((take(all, &UInt64Array::from(first), None)?, places))
+    let values = take(all, &UInt64Array::from(first), None).map_err(DataError::refused)?;
+    Ok((values, places))
 }
 
 /// How many values an index type can tell apart.

@@ -137,11 +137,8 @@ impl ArrowFile {
         let columns = (0..self.num_columns()).map(|i| self.column(batch, i));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let columns = columns.collect::<Result<_, _>>()?;
-        Ok(RecordBatch::try_new_with_options(
-            self.schema().clone(),
-            columns,
-            &options,
-        )?)
+        let batch = RecordBatch::try_new_with_options(self.schema().clone(), columns, &options);
+        batch.map_err(DataError::Arrow)
     }
 
     /// Checks everything: all structure, all columns, and the UTF-8 of all strings.
@@ -238,7 +235,8 @@ impl ArrowFile {
                 for batch in batches.iter().filter(|batch| batch.id == id) {
                     self.probe(batch.batch.body()?)?;
                 }
-                let joined = concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?;
+                let arrays: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
+                let joined = concat(&arrays).map_err(DataError::Arrow)?;
                 self.count_copy(joined.get_buffer_memory_size());
                 joined.to_data()
             }

@@ -288,7 +288,7 @@ impl Decoder {
                 }
             }
         }
-        let fields = UnionFields::try_new(checked, fields)?;
+        let fields = UnionFields::try_new(checked, fields).map_err(DataError::Arrow)?;
         Ok((DataType::Union(fields, mode), shape(buffers, shapes)))
     }
 }

@@ -1,0 +1,190 @@
+"""Arguments: sizes, modes and paths, and the errors that they come back in."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import famfs
+from famfs import _arguments
+
+SIZES = {
+    "33554432": 32 << 20,
+    "32M": 32 << 20,
+    "32m": 32 << 20,
+    "32Mi": 32 << 20,
+    "32MiB": 32 << 20,
+    "32 MiB": 32 << 20,
+    "32768k": 32 << 20,
+    "1G": 1 << 30,
+    "2tib": 2 << 40,
+}
+NO_SIZES = ["", "lots", "-1", "5X", "64MB", "64 mb", "1.5G", " 8M", "8M ", "M", "99999999999T"]
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "famfs", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_a_size_is_the_same_in_python_and_in_the_command(tmp_path, text):
+    assert _arguments.read_size(text) == SIZES[text]
+    if SIZES[text] > 1 << 30:
+        return
+    famfs.mkfs(tmp_path / "python", size=text, sparse=True)
+    made = command("mkfs", tmp_path / "command", "--size", text, "--sparse")
+    assert made.returncode == 0, made.stderr
+    sizes = [(tmp_path / name).stat().st_size for name in ("python", "command")]
+    assert sizes == [SIZES[text]] * 2
+
+
+@pytest.mark.parametrize("text", NO_SIZES)
+def test_what_is_no_size_is_refused_by_both(tmp_path, text):
+    with pytest.raises(famfs.FamfsError, match="size") as caught:
+        famfs.mkfs(tmp_path / "volume", size=text)
+    done = command("mkfs", tmp_path / "volume", f"--size={text}")
+    assert done.returncode == 2
+    if "b" in text.lower():
+        for said in (str(caught.value), done.stderr):
+            assert "write 64M or 64MiB" in said
+    assert not (tmp_path / "volume").exists()
+
+
+@pytest.mark.parametrize(
+    "size", [-1, 0, 1, 4096, "1M", "11M", (1 << 50) + 1, 1 << 63, 1 << 80, 2.5]
+)
+def test_sizes_that_make_no_volume(tmp_path, size):
+    for call in (
+        lambda: famfs.mkfs(tmp_path / "volume", size=size),
+        lambda: famfs.embedded(size=size).__enter__(),
+    ):
+        with pytest.raises(famfs.FamfsError, match="size") as caught:
+            call()
+        assert type(caught.value) is famfs.FamfsError
+        assert "--size" not in str(caught.value)
+        assert "/dev/shm" not in str(caught.value)
+    with pytest.raises(famfs.FamfsError, match="log|size"):
+        famfs.mkfs(tmp_path / "volume", size="64M", log_size=size)
+    assert not (tmp_path / "volume").exists()
+
+
+@pytest.mark.parametrize("mode", [-1, 0o10000, 1 << 40, 1 << 80, 4.5, "rw"])
+def test_modes_that_there_are_not(mnt, mode):
+    for call in (
+        lambda: famfs.publish(b"x", f"{mnt}/x", mode=mode),
+        lambda: famfs.mkdir(f"{mnt}/x", mode=mode),
+    ):
+        with pytest.raises(famfs.FamfsError, match="mode.*0o640") as caught:
+            call()
+        assert type(caught.value) is famfs.FamfsError
+    assert famfs.ls(mnt) == []
+
+
+def test_modes_that_there_are(mnt):
+    for mode in (0, 0o640, 0o4755, 0o7777, np.int64(0o600)):
+        famfs.publish(b"x", f"{mnt}/{mode}", mode=mode)
+        famfs.mkdir(f"{mnt}/{mode}d", mode=mode)
+        assert famfs.stat(f"{mnt}/{mode}").mode == famfs.stat(f"{mnt}/{mode}d").mode == mode
+
+
+def test_errors_are_about_the_path_as_it_was_written(mnt, monkeypatch):
+    famfs.publish(b"x", f"{mnt}/file")
+    famfs.mkdir(f"{mnt}/d")
+    famfs.publish(b"x", f"{mnt}/d/file")
+    monkeypatch.chdir(os.path.dirname(mnt))
+    for root in (mnt, "mnt", "./mnt"):
+        calls = [
+            (famfs.NotFound, f"{root}/no", famfs.open),
+            (famfs.NotFound, f"{root}/no", famfs.ls),
+            (famfs.NotFound, f"{root}/no", famfs.stat),
+            (famfs.NotFound, f"{root}/no", famfs.remove),
+            (famfs.NotFound, f"{root}/no", famfs.versions),
+            (famfs.NotFound, f"{root}/no/x", famfs.mkdir),
+            (famfs.NotFound, f"{root}/no/x", lambda path: famfs.publish(b"y", path)),
+            (famfs.AlreadyExists, f"{root}/d", famfs.mkdir),
+            (famfs.AlreadyExists, f"{root}/file", lambda path: famfs.publish(b"y", path)),
+            (famfs.AlreadyExists, f"{root}/file", lambda path: famfs.publish(np.ones(2), path)),
+            (
+                famfs.AlreadyExists,
+                f"{root}/file",
+                lambda path: famfs.publish({"a": np.ones(1)}, path),
+            ),
+            (famfs.NoSpace, f"{root}/big", lambda path: famfs.publish(bytes(70 << 20), path)),
+            (famfs.InvalidPath, f"{root}/d", famfs.open),
+            (famfs.InvalidPath, f"{root}/file/x", famfs.mkdir),
+            (famfs.InvalidPath, root, famfs.mkdir),
+            (famfs.Busy, f"{root}/d", famfs.remove),
+        ]
+        for kind, path, call in calls:
+            with pytest.raises(kind) as caught:
+                call(path)
+            said = str(caught.value)
+            assert said.removeprefix(f"[Errno {getattr(caught.value, 'errno', 0)}] ").startswith(
+                f"{path}:"
+            ), said
+            assert said.count(path) == 1
+            if isinstance(caught.value, OSError):
+                assert caught.value.filename == path
+                again = pickle.loads(pickle.dumps(caught.value))
+                assert (str(again), again.filename) == (said, path)
+
+
+def test_an_odd_path_is_the_filename_too(mnt):
+    path = os.fsdecode(mnt.encode() + b"/caf\xe9")
+    with pytest.raises(famfs.NotFound) as caught:
+        famfs.open(path)
+    assert caught.value.filename == path
+
+
+def test_a_backing_file_is_the_filename(tmp_path):
+    famfs.mkfs(tmp_path / "volume", size="32M", sparse=True)
+    with pytest.raises(famfs.AlreadyExists) as caught:
+        famfs.mkfs(tmp_path / "volume")
+    assert caught.value.filename == str(tmp_path / "volume")
+
+
+def test_an_entry_of_a_directory_is_no_file(mnt):
+    famfs.mkdir(f"{mnt}/d")
+    (entry,) = famfs.ls(mnt)
+    with pytest.raises(famfs.InvalidPath, match=f"{mnt}/d: is a directory"):
+        famfs.open(entry)
+
+
+def test_listing_mounts_does_not_make_them_busy(tmp_path, run):
+    famfs_mnt = str(tmp_path / "mnt")
+    assert command("mount", "--embedded", "--size", "32M", famfs_mnt).returncode == 0
+    try:
+        mount = next(mount for mount in famfs.mounts() if mount.mountpoint == famfs_mnt)
+        assert (mount.role, mount.locality, mount.embedded) == ("master", "local", True)
+        assert mount.source not in Path("/proc/self/maps").read_text()
+    finally:
+        gone = command("umount", "--discard", famfs_mnt)
+    assert gone.returncode == 0, gone.stderr
+    assert not os.path.exists(mount.source)
+
+
+def test_a_mount_whose_volume_is_another_now_has_no_role(tmp_path):
+    (tmp_path / "mnt").mkdir()
+    famfs.mkfs(tmp_path / "volume", size="32M")
+    before = famfs.mount(tmp_path / "volume", tmp_path / "mnt")
+    try:
+        famfs.mkfs(tmp_path / "volume", force=True)
+        found = next(m for m in famfs.mounts() if m.mountpoint == before.mountpoint)
+        assert (found.uuid, found.role, found.locality) == (before.uuid, None, None)
+        (tmp_path / "volume").write_bytes(bytes(32 << 20))
+        found = next(m for m in famfs.mounts() if m.mountpoint == before.mountpoint)
+        assert (found.uuid, found.role) == (before.uuid, None)
+    finally:
+        famfs.umount(tmp_path / "mnt")

@@ -1,0 +1,90 @@
+"""docs/datasets.md: every cell of its table is tried."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import famfs
+
+PAGE = Path(__file__).parents[2] / "docs" / "datasets.md"
+NAMES = {"np": np, "pa": pa, "pd": pd, "pl": pl, "pickle": __import__("pickle")}
+ROWS = 1000
+THINGS = {
+    "table": {"a": np.arange(ROWS), "b": np.ones(ROWS), "s": np.array(["x"] * ROWS)},
+    "one column": {"a": np.arange(ROWS)},
+    "array": np.arange(ROWS),
+    "bytes": b"x" * ROWS,
+}
+
+
+def cells():
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert head == ["accessor", *THINGS]
+    for accessors, *row in rows:
+        for accessor in re.findall(r"`([^`]+)`", accessors):
+            for kind, cell in zip(head[1:], row, strict=True):
+                yield accessor, kind, cell
+
+
+def addresses(found, *, numbers):
+    """Where the values of what was handed out lie."""
+    if isinstance(found, np.ndarray):
+        yield found.__array_interface__["data"][0]
+    elif isinstance(found, bytes):
+        yield np.frombuffer(found, np.uint8).ctypes.data
+    elif isinstance(found, memoryview):
+        yield np.frombuffer(found.cast("B"), np.uint8).ctypes.data
+    elif isinstance(found, pa.Array):
+        yield from (buffer.address for buffer in found.buffers() if buffer is not None)
+    elif isinstance(found, pa.Table | pa.RecordBatch):
+        for column in found.columns:
+            for chunk in getattr(column, "chunks", [column]):
+                yield from addresses(chunk, numbers=numbers)
+    elif isinstance(found, pd.Series):
+        yield from addresses(found.to_numpy(), numbers=numbers)
+    else:
+        assert numbers
+        for name in {"a", "b"} & set(found.columns):
+            yield from addresses(found[name].to_numpy(), numbers=numbers)
+
+
+@pytest.fixture(scope="module")
+def volume():
+    with famfs.embedded(size="64MiB") as mnt:
+        for kind, thing in THINGS.items():
+            famfs.publish(thing, f"{mnt}/{kind}")
+        yield mnt
+
+
+@pytest.mark.parametrize(("accessor", "kind", "cell"), list(cells()))
+def test_the_table_of_accessors_is_true(volume, inside, accessor, kind, cell):
+    dataset = famfs.open(f"{volume}/{kind}")
+    word, _, way = cell.partition(", ")
+    if word in {"Unsupported", "TypeError"}:
+        error = {"Unsupported": famfs.Unsupported, "TypeError": TypeError}[word]
+        with pytest.raises(error) as caught:
+            eval(accessor, NAMES, {"d": dataset})
+        assert type(caught.value) is error
+        return
+    found = eval(accessor, NAMES, {"d": dataset})
+    assert type(found).__name__ == word
+    assert way in {"", "copy", "in place", "numbers in place"}
+    if way:
+        places = list(addresses(found, numbers=way.startswith("numbers")))
+        assert places
+        assert {inside(volume, place, 1) for place in places} == {way != "copy"}
+
+
+def test_every_accessor_is_in_the_table():
+    told = " ".join(accessor for accessor, _, _ in cells())
+    public = {name for name in dir(famfs.Dataset) if not name.startswith("_")}
+    missing = {name for name in public if f"d.{name}" not in told}
+    assert missing == {"close", "batches"} - ({"batches"} if "d.batches" in told else set())
