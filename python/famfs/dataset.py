@@ -30,11 +30,11 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
 
     Returns:
         The dataset: a table, an array or bytes, as the file's first bytes say, and as `ls` lists
-        it. Where the rest of the file is not what they say, `buffer` lends its bytes all the same,
-        and whatever needs the table or array raises `Corrupt`.
+        it. Where a table uses what can't be mapped, such as compression, `buffer` lends its bytes
+        all the same, and whatever needs the table raises `Unsupported`.
 
     Raises:
-        Corrupt: With `verify`: the file is not what its first bytes say it is.
+        Corrupt: The file is not what its first bytes say it is; `famfs cat` gives its bytes.
         InvalidPath: The path is a directory's, or text that is no reference.
         MemoryFault: The file's memory is lost.
         NotFound: There is no such file.

@@ -414,58 +414,23 @@ def test_many_columns_and_threads(mnt):
     assert famfs.open(famfs.publish(tall, f"{mnt}/tall")).to_arrow().equals(tall)
 
 
-TABLE_ACCESSORS = [
-    lambda d: d.schema,
-    lambda d: d.num_rows,
-    lambda d: d.shape,
-    lambda d: d.batches[0],
-    lambda d: d.to_arrow(),
-    lambda d: d.to_pandas(),
-    lambda d: d.to_polars(),
-    lambda d: d.to_numpy(),
-    lambda d: d.copy(),
-    pa.table,
-    np.asarray,
-    len,
-]
-ARRAY_ACCESSORS = [
-    lambda d: d.dtype,
-    lambda d: d.num_rows,
-    lambda d: d.nbytes,
-    lambda d: d.to_numpy(),
-    lambda d: d.to_arrow(),
-    lambda d: d.copy(),
-    memoryview,
-    np.asarray,
-    np.from_dlpack,
-    len,
-]
-
-
 @pytest.mark.parametrize(
-    ("data", "kind", "accessors"),
+    ("data", "kind"),
     [
-        (b"ARROW1\0\0" + b"x" * 100, "table", TABLE_ACCESSORS),
-        (b"ARROW1", "table", TABLE_ACCESSORS),
-        (b"\x93NUMPY\x01\0v\0garbage", "array", ARRAY_ACCESSORS),
-        (b"\x93NUMPY", "array", ARRAY_ACCESSORS),
+        (b"ARROW1\0\0" + b"x" * 100, "table"),
+        (b"ARROW1", "table"),
+        (b"\x93NUMPY\x01\0v\0garbage", "array"),
+        (b"\x93NUMPY", "array"),
     ],
     ids=["table", "magic", "array", "array magic"],
 )
-def test_a_file_that_only_begins_like_one_is_bytes_and_corrupt(mnt, data, kind, accessors):
+def test_a_file_that_only_begins_like_one_is_corrupt(mnt, data, kind):
     famfs.publish(data, f"{mnt}/x")
     (entry,) = famfs.ls(mnt)
     assert (entry.kind, entry.rows) == (kind, None)
-    dataset = famfs.open(entry)
-    assert dataset.kind == kind
-    assert bytes(dataset.buffer()) == data
-    for access in accessors:
-        with pytest.raises(famfs.Corrupt, match="x:"):
-            access(dataset)
-    assert "x:" in repr(dataset)
-    assert "x:" in dataset._repr_html_()
-    with pytest.raises(famfs.Corrupt, match="x:"):
-        famfs.open(entry, verify=True)
+    for verify in (False, True):
+        with pytest.raises(famfs.Corrupt, match="x.*famfs cat"):
+            famfs.open(entry, verify=verify)
 
 
 def test_a_compressed_table_is_a_table_that_cannot_be_mapped(mnt):

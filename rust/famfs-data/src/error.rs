@@ -1,6 +1,6 @@
 //! What can go wrong with a dataset, in one type.
 
-use arrow::error::ArrowError;
+use arrow_schema::ArrowError;
 use famfs::{Face, mem};
 use std::error::Error;
 
@@ -132,7 +132,7 @@ pub enum DataError {
         hint: &'static str,
     },
     /// A file is at fault.
-    #[error("{path}")]
+    #[error("{path}{}", advice(source))]
     File {
         /// The file.
         path: String,
@@ -160,6 +160,14 @@ pub enum DataError {
     /// Bytes could not be read.
     #[error(transparent)]
     Peek(#[from] PeekError),
+}
+
+/// What to do about a file that is not what it says.
+fn advice(error: &DataError) -> &'static str {
+    match error {
+        DataError::Corrupt { .. } => " (`famfs cat` gives its bytes as they are)",
+        _ => "",
+    }
 }
 
 impl DataError {

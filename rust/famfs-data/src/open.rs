@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use famfs::core::path::RelPath;
 use famfs::mem::{Fault, View};
@@ -70,19 +70,19 @@ pub struct Dataset {
     stat: Stat,
     view: View,
     kind: Kind,
-    /// `None` where the file isn't what its first bytes say, or uses what can't be mapped.
+    /// `None` where the file uses what can't be mapped.
     content: Option<Content>,
 }
 
 impl Dataset {
     /// Opens the file at `path`.
     ///
-    /// What the file is not, although its first bytes say so, is told when it is asked for: its
-    /// bytes can be had all the same.
+    /// What a well-formed file uses that can't be mapped is told when it is asked for: its bytes can
+    /// be had all the same.
     ///
     /// # Errors
-    /// [`Error::NotMounted`], [`Error::NotFound`], [`Error::IsADirectory`], and where its memory is
-    /// lost.
+    /// [`Error::NotMounted`], [`Error::NotFound`], [`Error::IsADirectory`], where its memory is
+    /// lost, and where the file is not what its first bytes say.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let resolved = mounts::resolve(path)?;
         let volume = resolved.volume()?;
@@ -131,7 +131,8 @@ impl Dataset {
         let kind = Kind::of(head, stat.size.0);
         let content = match Content::of(kind, &view) {
             Ok(content) => Some(content),
-            Err(error) if error.is_about_content() => None,
+            // Well formed, and not to be mapped: its bytes are for whoever can read them.
+            Err(error) if error.face().python == "Unsupported" => None,
             Err(error) => return Err(in_file(error)),
         };
         let path = RelPath::new(&stat.path).map_err(|reason| Error::InvalidPath {

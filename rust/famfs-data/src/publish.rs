@@ -77,7 +77,9 @@ impl Draft {
         let resolved = mounts::resolve(path)?;
         let name = resolved.name()?;
         let volume = resolved.volume()?;
-        check_name(&volume, &name, options.overwrite, path)?;
+        volume
+            .check_name(&name, options.overwrite)
+            .map_err(|error| error.about(path))?;
         let reservation = volume.reserve(ByteLen(size), Layout::Contiguous)?;
         Ok(Self {
             volume,
@@ -243,25 +245,6 @@ fn shares<'a>(pieces: &[(u64, &'a [u8])], share: u64) -> Vec<Vec<(u64, &'a [u8])
 
 fn usize_of(len: u64) -> usize {
     usize::try_from(len).unwrap_or(usize::MAX)
-}
-
-/// Refuses early what the commit would refuse.
-fn check_name(volume: &Volume, name: &RelPath, overwrite: bool, asked: &Path) -> Result<(), Error> {
-    let path = asked.display().to_string();
-    match volume.stat(name.as_bytes()) {
-        Ok(found) if found.is_dir() && overwrite => return Err(Error::IsADirectory { path }),
-        Ok(_) if !overwrite => return Err(Error::AlreadyExists { path }),
-        Ok(_) => return Ok(()),
-        Err(_) => {}
-    }
-    let Some(parent) = name.parent() else {
-        return Ok(());
-    };
-    match volume.stat(parent) {
-        Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(Error::NotADirectory { path }),
-        Err(_) => Err(Error::ParentMissing { path }),
-    }
 }
 
 /// Publishes a planned table.

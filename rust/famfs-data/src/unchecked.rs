@@ -22,7 +22,7 @@
 )]
 
 use crate::arrow::check::{Checked, Parts};
-use arrow::array::{ArrayData, ArrayDataBuilder};
+use arrow_data::{ArrayData, ArrayDataBuilder};
 
 /// Makes an array of parts that were checked.
 pub(crate) fn array(parts: Checked) -> ArrayData {

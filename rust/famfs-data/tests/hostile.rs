@@ -3,10 +3,11 @@
 
 mod common;
 
-use arrow::array::{
+use arrow_array::types::Int32Type;
+use arrow_array::{
     Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, RunArray, StringArray,
 };
-use arrow::datatypes::{Int32Type, Schema};
+use arrow_schema::Schema;
 use bytes::Bytes;
 use famfs_data::arrow::{ArrowFile, PlanOptions};
 use famfs_data::{DataError, Peek, PeekError};

@@ -8,9 +8,11 @@
 
 mod common;
 
-use arrow::array::*;
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::*;
+use arrow_array::builder::*;
+use arrow_array::cast::AsArray;
+use arrow_array::*;
+use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::*;
 use famfs_data::DataError;
 use famfs_data::arrow::{ArrowPlan, PlanOptions};
 use proptest::prelude::*;

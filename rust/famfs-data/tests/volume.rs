@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use famfs::{MkfsOptions, mounts};
 use famfs_data::arrow::{ArrowPlan, PlanOptions};
 use famfs_data::npy::NpyPlan;
@@ -131,14 +131,15 @@ fn errors_name_the_path_and_their_class() {
         rows: Some(0..1),
         columns: None,
     });
-    let broken = Dataset::open(&mounted.path("x")).unwrap();
-    assert_eq!(&**broken.view(), b"ARROW1\0\0not an arrow file");
     for (result, class, part) in [
         (put("x", b"again").map(drop), "AlreadyExists", "x"),
         (put("no/x", b"").map(drop), "NotFound", "no/x"),
         (put("y/x", b"").map(drop), "InvalidPath", "y/x"),
-        (broken.table().map(drop), "Corrupt", "x: "),
-        (broken.verify(), "Corrupt", "x: "),
+        (
+            Dataset::open(&mounted.path("x")).map(drop),
+            "Corrupt",
+            "famfs cat",
+        ),
         (Dataset::open(&mounted.path("z")).map(drop), "NotFound", "z"),
         (
             Dataset::open(&mounted.path("")).map(drop),

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, RecordBatch, StructArray};
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
-use arrow::error::ArrowError;
-use arrow::ffi::FFI_ArrowSchema;
+use arrow_array::{ArrayRef, RecordBatch, StructArray};
+use arrow_schema::ArrowError;
+use arrow_schema::ffi::FFI_ArrowSchema;
+use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 use famfs_data::open::Content;
 use famfs_data::{DataError, Dataset};
 use pyo3::prelude::*;

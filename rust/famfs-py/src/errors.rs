@@ -48,28 +48,7 @@ fn as_written(path: &Path, error: DataError) -> DataError {
             path: written,
             source,
         },
-        DataError::Volume(error) => DataError::Volume(match error {
-            Error::NotFound { .. } => Error::NotFound { path: written },
-            Error::ParentMissing { .. } => Error::ParentMissing { path: written },
-            Error::NotADirectory { .. } => Error::NotADirectory { path: written },
-            Error::IsADirectory { .. } => Error::IsADirectory { path: written },
-            Error::DirectoryNotEmpty { .. } => Error::DirectoryNotEmpty { path: written },
-            Error::AlreadyExists { .. } => Error::AlreadyExists { path: written },
-            Error::InvalidPath { reason, .. } => Error::InvalidPath {
-                path: written,
-                reason,
-            },
-            Error::NoSpace { reason, .. } => Error::NoSpace {
-                path: written,
-                reason,
-            },
-            Error::LogFull { wanted, left, .. } => Error::LogFull {
-                path: written,
-                wanted,
-                left,
-            },
-            other => other,
-        }),
+        DataError::Volume(error) => DataError::Volume(error.about(path)),
         other => other,
     }
 }

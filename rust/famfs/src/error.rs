@@ -362,6 +362,7 @@ impl Error {
             Self::AlreadyExists { .. } => Self::AlreadyExists { path },
             Self::NoSpace { reason, .. } => Self::NoSpace { path, reason },
             Self::LogFull { wanted, left, .. } => Self::LogFull { path, wanted, left },
+            Self::InvalidPath { reason, .. } => Self::InvalidPath { path, reason },
             other => other,
         }
     }

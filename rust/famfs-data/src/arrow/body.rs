@@ -2,8 +2,8 @@
 //!
 //! Nothing is copied here. A buffer of the file is a row of pieces, most of them the caller's own.
 
-use arrow::buffer::Buffer;
-use arrow::ipc;
+use arrow_buffer::Buffer;
+use arrow_ipc as ipc;
 
 /// Some bytes of a buffer in the file.
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@ use super::parse::Batch;
 use super::schema::{Shape, Slots};
 use crate::error::DataError;
 use crate::unchecked;
-use arrow::array::{ArrayData, BufferSpec, layout};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
-use arrow::datatypes::DataType;
-use arrow::ipc::MetadataVersion;
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow_data::{ArrayData, BufferSpec, layout};
+use arrow_ipc::MetadataVersion;
+use arrow_schema::DataType;
 use std::ops::Range;
 
 /// Takes arrays out of one message, one after the other.

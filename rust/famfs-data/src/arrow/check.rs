@@ -4,9 +4,9 @@
 //! [`crate::unchecked::array`] make an array.
 
 use crate::error::DataError;
-use arrow::array::{ArrayData, layout};
-use arrow::buffer::{Buffer, NullBuffer};
-use arrow::datatypes::{ArrowNativeType, DataType, UnionFields, UnionMode};
+use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
+use arrow_data::{ArrayData, layout};
+use arrow_schema::{DataType, UnionFields, UnionMode};
 
 /// An array's parts as they were found. Its first value is at the start of each buffer, and
 /// children were checked before.
@@ -141,9 +141,9 @@ impl Parts {
         &self,
         i: usize,
         buffer: &Buffer,
-        spec: &arrow::array::BufferSpec,
+        spec: &arrow_data::BufferSpec,
     ) -> Result<(), DataError> {
-        use arrow::array::BufferSpec;
+        use arrow_data::BufferSpec;
         let need = match spec {
             BufferSpec::FixedWidth {
                 byte_width,

@@ -6,10 +6,12 @@
 
 use super::encode::Chunk;
 use crate::error::DataError;
-use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
-use arrow::compute::{concat, take};
-use arrow::datatypes::{DataType, Field};
-use arrow::row::{RowConverter, SortField};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, UInt64Array};
+use arrow_row::{RowConverter, SortField};
+use arrow_schema::{DataType, Field};
+use arrow_select::concat::concat;
+use arrow_select::take::take;
 use std::collections::HashMap;
 
 /// Where an index of one of the caller's batches leads in the file's dictionary.
@@ -141,7 +143,7 @@ fn child_array(array: &ArrayRef, i: usize) -> ArrayRef {
             None => array.clone(),
         },
         _ => match array.to_data().child_data().get(i) {
-            Some(child) => arrow::array::make_array(child.clone()),
+            Some(child) => arrow_array::make_array(child.clone()),
             None => array.clone(),
         },
     }

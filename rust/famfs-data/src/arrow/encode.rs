@@ -7,16 +7,15 @@
 use super::body::{Body, Piece};
 use super::dictionary::{Dictionary, KeyMap, Tree};
 use crate::error::DataError;
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBufferBuilder, GenericByteArray, OffsetSizeTrait,
-    PrimitiveArray,
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowDictionaryKeyType, BinaryType, BinaryViewType, ByteArrayType, Int8Type, Int16Type,
+    Int32Type, Int64Type, LargeBinaryType, LargeUtf8Type, StringViewType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type, Utf8Type,
 };
-use arrow::buffer::{BooleanBuffer, Buffer, ScalarBuffer};
-use arrow::datatypes::{
-    ArrowDictionaryKeyType, ArrowNativeType, BinaryType, BinaryViewType, ByteArrayType, DataType,
-    Int8Type, Int16Type, Int32Type, Int64Type, LargeBinaryType, LargeUtf8Type, StringViewType,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type, Utf8Type,
-};
+use arrow_array::{Array, ArrayRef, GenericByteArray, OffsetSizeTrait, PrimitiveArray};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, Buffer, ScalarBuffer};
+use arrow_schema::DataType;
 
 /// A part of a column, and which of the caller's batches it comes from.
 #[derive(Clone, Debug)]

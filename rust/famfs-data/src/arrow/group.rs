@@ -4,8 +4,10 @@
 //! and a batch that would exceed that is split where the caller's batches meet.
 
 use super::encode::range;
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowNativeType, DataType};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_buffer::ArrowNativeType;
+use arrow_schema::DataType;
 
 /// Rows of one of the caller's batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +174,7 @@ fn count(array: &ArrayRef, counts: &mut Vec<Count>) {
             };
             counts.push(Count::new(array.len(), limit));
             if let Some(values) = array.to_data().child_data().get(1) {
-                count(&arrow::array::make_array(values.clone()), counts);
+                count(&arrow_array::make_array(values.clone()), counts);
             }
         }
         _ => {}

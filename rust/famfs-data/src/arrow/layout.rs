@@ -13,10 +13,10 @@ use super::group::{Part, group};
 use super::message::{self, CONTINUATION, HEAD, MAGIC};
 use crate::error::DataError;
 use crate::place::Place;
-use arrow::array::RecordBatch;
-use arrow::buffer::Buffer;
-use arrow::datatypes::Schema;
-use arrow::ipc::Block;
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_ipc::Block;
+use arrow_schema::Schema;
 use std::collections::HashMap;
 
 /// How a table is laid out.

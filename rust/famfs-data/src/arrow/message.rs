@@ -2,10 +2,10 @@
 
 use super::body::{Body, signed};
 use crate::error::DataError;
-use arrow::datatypes::Schema;
-use arrow::ipc;
-use arrow::ipc::convert::{IpcSchemaEncoder, metadata_to_fb};
-use arrow::ipc::writer::DictionaryTracker;
+use arrow_ipc as ipc;
+use arrow_ipc::convert::{IpcSchemaEncoder, metadata_to_fb};
+use arrow_ipc::writer::DictionaryTracker;
+use arrow_schema::Schema;
 use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 use std::collections::HashMap;
 

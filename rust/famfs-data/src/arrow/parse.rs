@@ -4,7 +4,7 @@ use super::message::{CONTINUATION, HEAD, MAGIC};
 use super::schema::{self, FileSchema, Slots};
 use crate::error::DataError;
 use crate::place::Peek;
-use arrow::ipc;
+use arrow_ipc as ipc;
 use flatbuffers::VerifierOptions;
 use std::collections::HashMap;
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! A file's schema, judged: arrow's own conversion panics on what it doesn't know.
 
 use crate::error::DataError;
-use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit, UnionFields, UnionMode};
-use arrow::ipc;
+use arrow_ipc as ipc;
+use arrow_schema::{DataType, Field, IntervalUnit, Schema, TimeUnit, UnionFields, UnionMode};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -4,9 +4,12 @@ use super::body::Piece;
 use super::dictionary::Tree;
 use super::encode::{Chunk, Encoder, too_large};
 use crate::error::DataError;
-use arrow::array::{Array, AsArray, RunArray, UnionArray};
-use arrow::buffer::Buffer;
-use arrow::datatypes::{ArrowNativeType, DataType, RunEndIndexType, UnionMode};
+use arrow_array::cast::AsArray;
+use arrow_array::types::RunEndIndexType;
+use arrow_array::{Array, RunArray, UnionArray};
+use arrow_buffer::ArrowNativeType;
+use arrow_buffer::Buffer;
+use arrow_schema::{DataType, UnionMode};
 
 impl Encoder<'_> {
     pub(super) fn union(

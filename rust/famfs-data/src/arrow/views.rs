@@ -2,9 +2,10 @@
 
 use super::body::Piece;
 use super::encode::{Chunk, Encoder};
-use arrow::array::{Array, AsArray, GenericByteViewArray};
-use arrow::buffer::Buffer;
-use arrow::datatypes::ByteViewType;
+use arrow_array::cast::AsArray;
+use arrow_array::types::ByteViewType;
+use arrow_array::{Array, GenericByteViewArray};
+use arrow_buffer::Buffer;
 
 impl Encoder<'_> {
     /// Data buffers follow one another, cut to what the views use; views are made anew only where

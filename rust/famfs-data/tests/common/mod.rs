@@ -6,10 +6,11 @@
     reason = "each test uses some of it"
 )]
 
-use arrow::array::{Array, ArrayData, RecordBatch};
-use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::{FileReader, StreamReader};
+use arrow_array::{Array, RecordBatch};
+use arrow_data::ArrayData;
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use famfs_data::arrow::{ArrowFile, ArrowPlan, PlanOptions};
 use std::fs;
@@ -58,7 +59,7 @@ pub fn streams() -> Vec<(String, SchemaRef, Vec<RecordBatch>)> {
     found
 }
 
-struct Owner(arrow::buffer::Buffer);
+struct Owner(arrow_buffer::Buffer);
 
 impl AsRef<[u8]> for Owner {
     fn as_ref(&self) -> &[u8] {
@@ -68,7 +69,7 @@ impl AsRef<[u8]> for Owner {
 
 /// Bytes at an address that is a multiple of 64, as in a mapping.
 pub fn aligned(bytes: &[u8]) -> Bytes {
-    let mut buffer = arrow::buffer::MutableBuffer::new(bytes.len());
+    let mut buffer = arrow_buffer::MutableBuffer::new(bytes.len());
     buffer.extend_from_slice(bytes);
     Bytes::from_owner(Owner(buffer.into()))
 }
@@ -92,7 +93,7 @@ pub fn write(schema: &SchemaRef, batches: &[RecordBatch], options: &PlanOptions)
 
 pub fn inside(data: &ArrayData, file: &Bytes) {
     let range = file.as_ptr_range();
-    let nulls = data.nulls().map(arrow::buffer::NullBuffer::buffer);
+    let nulls = data.nulls().map(arrow_buffer::NullBuffer::buffer);
     for buffer in data
         .buffers()
         .iter()
