@@ -9,7 +9,7 @@ use famfs::core::path::RelPath;
 use famfs::core::space::Layout;
 use famfs::core::units::{ByteLen, FileOff, Slot};
 use famfs::mem::default_threads;
-use famfs::{Error, Publication, Reservation, Volume, host, mounts};
+use famfs::{Publication, Reservation, Volume, host, mounts};
 
 use crate::arrow::{ArrowPlan, Span};
 use crate::error::DataError;
