@@ -2,7 +2,9 @@
 //! Prints the ratios that docs/performance.md names.
 #![allow(clippy::print_stdout, reason = "a benchmark reports")]
 
-#[path = "../tests/common/mod.rs"]
+// What the core's tests make volumes of. The benchmark is here because its framework takes minutes
+// to build, which the core's tests on other processors need not wait for.
+#[path = "../../famfs-core/tests/common/mod.rs"]
 mod common;
 
 use std::hint::black_box;
