@@ -45,7 +45,7 @@ fn full_log(c: &mut Criterion) {
     let judge = || check(black_box(&image), 137_438_953_472);
     c.bench_function("judge and replay a full 8 MiB log", |b| b.iter(judge));
     c.bench_function("zlib's crc32 of 8 MiB", |b| {
-        b.iter(|| zlib_crc32(black_box(log)))
+        b.iter(|| zlib_crc32(black_box(log)));
     });
     let (ours, crc) = side_by_side(
         || drop(black_box(judge())),

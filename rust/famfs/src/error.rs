@@ -351,20 +351,27 @@ impl Error {
     /// The same error, about a path as the user wrote it.
     #[must_use]
     pub fn about(self, asked: &Path) -> Self {
-        let path = asked.display().to_string();
-        match self {
-            Self::NotFound { .. } => Self::NotFound { path },
-            Self::ParentMissing { .. } => Self::ParentMissing { path },
-            Self::NotADirectory { .. } => Self::NotADirectory { path },
-            Self::IsADirectory { .. } => Self::IsADirectory { path },
-            Self::IsTheMountPoint { .. } => Self::IsTheMountPoint { path },
-            Self::DirectoryNotEmpty { .. } => Self::DirectoryNotEmpty { path },
-            Self::AlreadyExists { .. } => Self::AlreadyExists { path },
-            Self::NoSpace { reason, .. } => Self::NoSpace { path, reason },
-            Self::LogFull { wanted, left, .. } => Self::LogFull { path, wanted, left },
-            Self::InvalidPath { reason, .. } => Self::InvalidPath { path, reason },
-            other => other,
+        self.renamed(|_| Some(asked.display().to_string()))
+    }
+
+    /// The same error, with another name for what it is about in the volume, where `rename` has one.
+    #[must_use]
+    pub fn renamed(mut self, rename: impl FnOnce(&str) -> Option<String>) -> Self {
+        if let Self::NotFound { path }
+        | Self::ParentMissing { path }
+        | Self::NotADirectory { path }
+        | Self::IsADirectory { path }
+        | Self::IsTheMountPoint { path }
+        | Self::DirectoryNotEmpty { path }
+        | Self::AlreadyExists { path }
+        | Self::NoSpace { path, .. }
+        | Self::LogFull { path, .. }
+        | Self::InvalidPath { path, .. } = &mut self
+            && let Some(name) = rename(path)
+        {
+            *path = name;
         }
+        self
     }
 
     /// The error of a call of the system on `path`.

@@ -13,7 +13,7 @@ use famfs_mem::{Fault, Kind, default_threads};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::table::Promise;
+use crate::table::{Place, Promise, Table};
 use crate::volume::Inner;
 
 /// Data from this size on is written by several threads.
@@ -29,6 +29,9 @@ const PAGE: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Reservation {
     volume: Arc<Inner>,
+    /// Its locks hold the space, whatever becomes of the volume's writer meanwhile.
+    _table: Arc<Mutex<Table>>,
+    place: Place,
     promise: Promise,
     /// The ranges of the file that were written, by where they begin.
     written: Mutex<BTreeMap<u64, u64>>,
@@ -37,9 +40,12 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    pub(crate) fn new(volume: &Arc<Inner>, promise: &Promise) -> Self {
+    pub(crate) fn new(volume: &Arc<Inner>, promise: &Promise, table: Arc<Mutex<Table>>) -> Self {
+        let place = table.lock().unwrap_or_else(PoisonError::into_inner).place();
         Self {
             volume: Arc::clone(volume),
+            _table: table,
+            place,
             promise: *promise,
             written: Mutex::new(BTreeMap::new()),
             open: true,
@@ -131,6 +137,8 @@ impl Reservation {
         }
         // In a volume that was made here since, the range may be somebody else's.
         self.volume.check_identity()?;
+        // Where the table is gone, others may have been promised the range since.
+        self.place.check()?;
         let size = self.promise.size.0;
         if at.0.checked_add(len).is_none_or(|end| end > size) {
             return Err(Error::Usage(format!(

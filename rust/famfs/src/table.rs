@@ -64,10 +64,36 @@ pub(crate) struct Table {
     path: PathBuf,
     uuid: Uuid,
     file: File,
+    /// Device and inode of the file.
+    identity: (u64, u64),
     /// The records that this process holds, by token, and how many of its handles do.
     own: BTreeMap<Uuid, Own>,
     /// Keeps a forked child from holding what its parent holds. Dropped before `file` is.
     _closed_in_child: Option<Registration>,
+}
+
+/// A table's file, by its name and by what it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Place {
+    /// Whether others still find what this process has reserved.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where the file was removed.
+    pub(crate) fn check(&self) -> Result<()> {
+        match fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == self.file => Ok(()),
+            _ => Err(Error::Busy {
+                path: self.path.clone(),
+                holders: "the reservations were removed while they were in use; publish again"
+                    .into(),
+            }),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +183,7 @@ impl Table {
         Ok(Self {
             path,
             uuid,
+            identity: (metadata.dev(), metadata.ino()),
             file,
             own: BTreeMap::new(),
             _closed_in_child: closed,
@@ -196,14 +223,14 @@ impl Table {
     }
 
     fn check_place(&self) -> Result<()> {
-        let open = self.file.metadata().map_err(self.io("examine"))?;
-        match fs::metadata(&self.path) {
-            Ok(found) if (found.dev(), found.ino()) == (open.dev(), open.ino()) => Ok(()),
-            _ => Err(Error::Busy {
-                path: self.path.clone(),
-                holders: "the reservations were removed while they were in use; publish again"
-                    .into(),
-            }),
+        self.place().check()
+    }
+
+    /// Where the table is, to ask later whether it is there still.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            path: self.path.clone(),
+            file: self.identity,
         }
     }
 

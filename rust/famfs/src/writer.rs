@@ -127,24 +127,35 @@ impl Inner {
         &self,
         work: impl FnOnce(&mut Table, &mut State) -> Result<T>,
     ) -> Result<T> {
+        Ok(self.locked_in(work)?.0)
+    }
+
+    /// As [`Self::locked`], with the table that it was done in: whoever reserves keeps it open, for
+    /// its locks are what holds the reservation.
+    fn locked_in<T>(
+        &self,
+        work: impl FnOnce(&mut Table, &mut State) -> Result<T>,
+    ) -> Result<(T, Arc<Mutex<Table>>)> {
         let tools = self.tools()?;
         let held: Held<'_> = tools.lock.hold(self.source.path())?;
         let mut table = tools.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready = self
-            .check_path()
-            .and_then(|()| self.refresh())
-            .and_then(|_| table.check());
-        if let Err(error) = ready {
-            // Another volume, or another table: what is held here is let go of, and the next call
-            // begins anew.
-            *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let forget = || *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let same = self.check_path().and_then(|()| self.refresh());
+        if let Err(error) = same {
+            // Another volume is there: the next call begins anew. Anything else may pass.
+            if matches!(error, Error::VolumeChanged { .. }) {
+                forget();
+            }
             return Err(error);
         }
+        // Another table, likewise: what others are promised stands there.
+        table.check().inspect_err(|_| forget())?;
         let mut state = self.write();
         let result = work(&mut table, &mut state);
         drop(state);
         drop(held);
-        result
+        drop(table);
+        Ok((result?, tools.table))
     }
 
     /// Checks that the path still leads to the volume, by one name: the reservations lie beside it,
@@ -193,7 +204,7 @@ impl Volume {
     /// # Errors
     /// [`Error::NotMaster`], [`Error::ReadOnlyVolume`], [`Error::NoSpace`], [`Error::Permission`].
     pub fn reserve(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
-        let promise = self.inner.locked(|table, state| {
+        let (promise, table) = self.inner.locked_in(|table, state| {
             let reason = |reason| Error::ReadOnlyVolume {
                 path: self.inner.path(),
                 reason,
@@ -219,7 +230,7 @@ impl Volume {
             table.add(&promise)?;
             Ok(promise)
         })?;
-        Ok(Reservation::new(&self.inner, &promise))
+        Ok(Reservation::new(&self.inner, &promise, table))
     }
 
     /// Takes part in a reservation of another process, by its token.
@@ -230,8 +241,8 @@ impl Volume {
     /// # Errors
     /// [`Error::NoReservation`] where nobody holds it any more.
     pub fn adopt(&self, token: Uuid) -> Result<Reservation> {
-        let promise = self.inner.locked(|table, _| table.adopt(token))?;
-        let reservation = Reservation::new(&self.inner, &promise);
+        let (promise, table) = self.inner.locked_in(|table, _| table.adopt(token))?;
+        let reservation = Reservation::new(&self.inner, &promise, table);
         reservation.note(0, promise.size.0);
         Ok(reservation)
     }

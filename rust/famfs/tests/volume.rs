@@ -480,8 +480,37 @@ fn a_lost_table_of_reservations_is_made_again() {
         Error::Busy { .. }
     ));
     publish(&volume, "b", b"2").unwrap();
+    let error = held.fill(FileOff(0), b"late").unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
     let error = commit(&volume, held, "held", false).unwrap_err();
     assert!(matches!(error, Error::NoReservation { .. }), "{error}");
+}
+
+#[test]
+fn what_one_thread_fills_stays_its_own_whatever_fails_beside_it() {
+    let (disk, volume) = volume(64);
+    let mine = volume
+        .reserve(ByteLen(20 * MIB), Layout::Contiguous)
+        .unwrap();
+    mine.fill(FileOff(0), &[9; 100]).unwrap();
+    // Something that passes makes another call fail.
+    let link = disk.dir.path().join("link");
+    std::fs::hard_link(&disk.path, &link).unwrap();
+    let error = publish(&volume, "other", b"1").unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    std::fs::remove_file(&link).unwrap();
+    // A process of its own, by its handles: nobody is given what is reserved.
+    let other = open(&disk);
+    let error = other
+        .reserve(ByteLen(40 * MIB), Layout::Contiguous)
+        .unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+    publish(&other, "theirs", &vec![7; 10 << 20]).unwrap();
+    mine.fill(FileOff(0), &vec![9; 20 << 20]).unwrap();
+    commit(&volume, mine, "mine", false).unwrap();
+    assert!(read(&other, "theirs").iter().all(|byte| *byte == 7));
+    volume.refresh().unwrap();
+    assert!(read(&volume, "mine").iter().all(|byte| *byte == 9));
 }
 
 #[test]

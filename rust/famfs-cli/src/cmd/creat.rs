@@ -1,5 +1,6 @@
 //! `creat`: files of a size, with zeros or seeded content.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +28,7 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
     let wanted = wanted(args, output)?;
     let mut files = Vec::with_capacity(wanted.len());
     let mut volume: Option<Volume> = None;
+    let mut names = HashMap::new();
     let owner = args.ownership.owner(Made::File);
     for file in &wanted {
         let named = named(&file.path)?;
@@ -47,6 +49,7 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
             .reserve(ByteLen(file.size), args.interleave.layout())
             .map_err(|error| error.about(&file.path))?;
         content::fill(&reservation, file.seed)?;
+        names.insert(path.to_string(), file.path.display().to_string());
         files.push(Publication {
             reservation,
             path,
@@ -59,7 +62,7 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
         committed.map_err(|error| match &wanted[..] {
             [one] => not_made(&one.path, error),
             // The error names the one that it is about.
-            _ => error.into(),
+            _ => error.renamed(|name| names.remove(name)).into(),
         })?;
     }
     Ok(0)
