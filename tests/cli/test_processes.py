@@ -202,9 +202,20 @@ def test_a_copy_out_that_is_killed_leaves_nothing(famfs: Famfs, options: list[st
     assert os.listdir(out) == (["f"] if options else [])
 
 
+def test_a_copy_out_takes_the_place_of_plain_files_alone(famfs: Famfs, volume: Volume) -> None:
+    """A fifo, a link or a device is not replaced, and any name that a file may have will do."""
+    famfs("creat", "-s", "5", volume.mnt / "f")
+    os.mkfifo(famfs.folder / "fifo")
+    (famfs.folder / "link").symlink_to("elsewhere")
+    for name in ("fifo", "link"):
+        famfs.fails("cp", "-f", volume.mnt / "f", famfs.folder / name, says="no plain file")
+    famfs("cp", "-f", volume.mnt / "f", famfs.folder / ("n" * 250))
+
+
 def test_a_source_without_a_size_is_refused(famfs: Famfs, volume: Volume) -> None:
-    """Files of /proc say that they are empty."""
-    famfs.fails("cp", "/proc/cpuinfo", volume.mnt / "f", says="plain file")
+    """Files of /proc say that they are empty, those of /sys that they have a page."""
+    for path in ("/proc/cpuinfo", "/sys/kernel/mm/transparent_hugepage/enabled"):
+        famfs.fails("cp", path, volume.mnt / "f", says="plain file")
     assert famfs("ls", volume.mnt).out == b""
 
 

@@ -31,6 +31,16 @@ pub(crate) enum Error {
         /// What to do.
         next: &'static str,
     },
+    /// What stands at the target is no file, and is not replaced by one.
+    #[error(
+        "{}: is there and is no plain file, so a copy does not take its place; choose another name, \
+         or remove it first",
+        path.display()
+    )]
+    NotReplaced {
+        /// The target.
+        path: PathBuf,
+    },
     /// A source is not what it was when the copy began.
     #[error(
         "{}: had {before} bytes when the copy began and has {after} now; nothing was published, \
@@ -45,9 +55,9 @@ pub(crate) enum Error {
         /// Its size after.
         after: u64,
     },
-    /// A source has more bytes than it says.
+    /// A source has more or fewer bytes than it says.
     #[error(
-        "{}: has more than the {size} bytes that the system says it has; copy it into a plain file \
+        "{}: does not have the {size} bytes that the system says it has; copy it into a plain file \
          first",
         path.display()
     )]

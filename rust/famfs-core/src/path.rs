@@ -27,10 +27,12 @@ pub enum PathError {
     #[error("the path is absolute")]
     Absolute,
     /// Two slashes follow each other, or the path ends with one.
-    #[error("the path has an empty part: two slashes together, or one at its end")]
+    #[error("the path has an empty part: two slashes together, or one at its end; leave them out")]
     EmptyPart,
     /// A part is `.` or `..`.
-    #[error("the path has a part `.` or `..`")]
+    #[error(
+        "the path has a part `.` or `..`, which mean nothing in a volume; name it from the mount point on"
+    )]
     DotPart,
     /// The path has a NUL byte.
     #[error("the path has a NUL byte")]

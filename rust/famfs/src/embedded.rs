@@ -119,6 +119,7 @@ fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Resu
         path: directory.to_owned(),
         len: Some(wanted),
     };
+    let mut full = false;
     for place in places(&name) {
         let error = match place.make(wanted) {
             Ok(()) => {
@@ -134,13 +135,15 @@ fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Resu
         place.give_back();
         match error {
             Error::Usage(_) => return Err(error),
-            // A full place is what to tell of; one that may not be used is passed over.
+            // A full place is what to tell of, rather than one that may not be used.
             Error::HostFull { .. } => {
+                full = true;
                 last = Error::HostFull {
                     path: place.file.clone(),
                     len: Some(wanted),
                 };
             }
+            error if !full => last = error,
             _ => {}
         }
     }

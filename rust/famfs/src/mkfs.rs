@@ -80,7 +80,7 @@ pub fn mkfs(path: &Path, options: &MkfsOptions) -> Result<Superblock> {
     lock::wait(source.file(), path)?;
     // Also where the file was made by this call: another may have been faster to lock it.
     if !options.force {
-        refuse_data(&source)?;
+        refuse_data(&source, options.log_len)?;
     }
     let is_new = is_new && {
         let mut bytes = [0; SUPERBLOCK_LEN];
@@ -158,7 +158,7 @@ fn open(path: &Path, options: &MkfsOptions) -> Result<(Source, bool)> {
         (Ok(source), Some(size)) if source.kind() == Kind::File => {
             lock::wait(source.file(), path)?;
             if !options.force {
-                refuse_data(&source)?;
+                refuse_data(&source, options.log_len)?;
             }
             Ok((resized(source, size, options.sparse)?, false))
         }
@@ -207,45 +207,66 @@ fn resized(mut source: Source, size: u64, sparse: bool) -> Result<Source> {
     Ok(source)
 }
 
-/// How much of a device is looked at for data: what comes before the log, where file systems,
-/// partition tables and swap have what tells of them.
-const LOOKED_AT: u64 = LOG_OFFSET;
-
 /// Refuses a device that holds anything like a volume, in any state, or other data.
-fn refuse_data(source: &Source) -> Result<()> {
+fn refuse_data(source: &Source, log_len: u64) -> Result<()> {
     use famfs_core::superblock::SuperblockError as E;
     let mut bytes = [0; SUPERBLOCK_LEN];
-    if source.size() < SUPERBLOCK_LEN as u64 {
-        return Ok(());
-    }
-    source.read_at(0, &mut bytes).map_err(Error::source)?;
+    let there = usize::try_from(source.size()).map_or(bytes.len(), |size| size.min(bytes.len()));
+    source
+        .read_at(0, &mut bytes[..there])
+        .map_err(Error::source)?;
     let path = source.path().to_owned();
-    match Superblock::decode(&bytes) {
+    match Superblock::decode(&bytes[..there]) {
         Ok(superblock) => Err(Error::VolumeExists {
             path,
             uuid: superblock.uuid(),
         }),
         // Memory that was never formatted may hold anything: a dax device has no file systems.
         Err(E::Magic { .. } | E::Truncated { .. }) if source.kind() == Kind::DevDax => Ok(()),
-        Err(E::Magic { .. } | E::Truncated { .. }) => {
-            let len = usize::try_from(source.size().min(LOOKED_AT)).unwrap_or(0);
-            let mut head = vec![0; len];
-            source.read_at(0, &mut head).map_err(Error::source)?;
-            match head.iter().position(|byte| *byte != 0) {
-                None => Ok(()),
-                Some(at) => Err(Error::Usage(format!(
-                    "{}: holds data that is no volume (from byte {at} on); --force makes one over \
-                     it, and the data is lost",
-                    path.display()
-                ))),
-            }
-        }
+        Err(E::Magic { .. } | E::Truncated { .. }) => match first_data(source, log_len)? {
+            None => Ok(()),
+            Some(at) => Err(Error::Usage(format!(
+                "{}: holds data that is no volume (byte {at} is not zero); --force makes one over \
+                 it, and the data is lost",
+                path.display()
+            ))),
+        },
         // A volume of another version, or a damaged one, is not ours to lose either.
         Err(_) => {
             let uuid = Uuid::from_slice(&bytes[48..64]).unwrap_or_default();
             Err(Error::VolumeExists { path, uuid })
         }
     }
+}
+
+/// The first byte that is not zero: of all that a file holds, and of what a device would lose to
+/// superblock and log, where file systems and partition tables have what tells of them.
+fn first_data(source: &Source, log_len: u64) -> Result<Option<u64>> {
+    let end = match source.kind() {
+        Kind::File => source.size(),
+        _ => source.size().min(LOG_OFFSET + log_len),
+    };
+    let mut piece = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < end {
+        if source.kind() == Kind::File {
+            // Holes hold nothing; a file system without them has one piece of data.
+            match rustix::fs::seek(source.file(), rustix::fs::SeekFrom::Data(at)) {
+                Ok(data) => at = data,
+                Err(rustix::io::Errno::NXIO) => return Ok(None),
+                Err(_) => {}
+            }
+        }
+        let len = usize::try_from(end.saturating_sub(at))
+            .map_or(piece.len(), |left| left.min(piece.len()));
+        let piece = &mut piece[..len];
+        source.read_at(at, piece).map_err(Error::source)?;
+        if let Some(found) = piece.iter().position(|byte| *byte != 0) {
+            return Ok(Some(at + found as u64));
+        }
+        at += len as u64;
+    }
+    Ok(None)
 }
 
 fn write(source: &Source, superblock: &Superblock, is_new: bool) -> Result<()> {

@@ -183,8 +183,10 @@ fn resolve_in(mounts: &[Mount], absolute: &[u8], asked: &Path) -> Result<Resolve
             .rsplit(|&b| b == b'/')
             .next()
             .unwrap_or_default();
-        if found.is_some() && part == b".." {
-            // Below a mount point nothing leads out of it again.
+        if let Some((at, _)) = found
+            && (part == b".." || absolute[at..end].windows(2).any(|pair| pair == b"//"))
+        {
+            // Below a mount point nothing leads out of it again, nor to the root of all.
             break;
         }
         let next = OsStr::from_bytes(part);
@@ -295,8 +297,9 @@ impl Mount {
         {
             match volume.refresh() {
                 Ok(_) => return self.check(volume),
-                // From the environment: whatever volume is there is meant.
-                Err(Error::VolumeChanged { .. }) if self.uuid.is_none() => {}
+                // From the environment whatever volume is there is meant; and who mounted again
+                // means the volume that is there now.
+                Err(Error::VolumeChanged { .. }) if self.uuid != Some(volume.uuid()) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -419,7 +422,15 @@ pub(crate) fn add(mut mount: Mount) -> Result<Mounted> {
         ));
     }
     let entered = writable_table()?.update(|mounts| {
-        mounts.retain(|other| other.source.exists() || other.mountpoint != real);
+        mounts.retain(|other| {
+            let stale = other.mountpoint == real && !other.source.exists();
+            if stale {
+                // What was done to the directory for it is undone with this one.
+                mount.mode_before = mount.mode_before.or(other.mode_before);
+                mount.made_directory |= other.made_directory;
+            }
+            !stale
+        });
         if mounts.iter().any(|other| other.mountpoint == real) {
             return Err(Error::Busy {
                 path: real.clone(),

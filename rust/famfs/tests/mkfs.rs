@@ -74,10 +74,30 @@ fn data_far_behind_the_start_is_data_too() {
     bytes[1080] = 0x53;
     std::fs::write(&disk.path, &bytes).unwrap();
     let error = mkfs(&disk.path, &MkfsOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("from byte 1080 on"), "{error}");
+    assert!(error.to_string().contains("byte 1080 is"), "{error}");
     assert_eq!(std::fs::read(&disk.path).unwrap(), bytes);
     std::fs::write(&disk.path, vec![0; 20 << 20]).unwrap();
     mkfs(&disk.path, &MkfsOptions::default()).unwrap();
+}
+
+#[test]
+fn no_data_of_a_file_is_cut_off_or_added_to() {
+    let disk = disk();
+    let size = Some(16 * MIB);
+    let options = MkfsOptions {
+        size,
+        ..MkfsOptions::default()
+    };
+    let mut late = vec![0; 20 << 20];
+    late[18_000_000] = 1;
+    for bytes in [b"k=1\n".to_vec(), late] {
+        std::fs::write(&disk.path, &bytes).unwrap();
+        let error = mkfs(&disk.path, &options).unwrap_err();
+        assert!(error.to_string().contains("--force"), "{error}");
+        assert!(std::fs::read(&disk.path).unwrap() == bytes);
+    }
+    std::fs::write(&disk.path, b"").unwrap();
+    mkfs(&disk.path, &options).unwrap();
 }
 
 #[test]

@@ -254,3 +254,15 @@ fn a_mount_whose_directory_is_gone_is_taken_away_by_its_name() {
     fs::remove_dir(&directory).unwrap();
     mounts::umount(&directory, false).unwrap();
 }
+
+#[test]
+fn a_mount_over_one_whose_volume_is_gone_gives_the_directory_back_as_it_was() {
+    let (disk, directory, _guard) = mounted();
+    fs::remove_file(&disk.path).unwrap();
+    let other = disk.dir.path().join("other");
+    make(&other, 32);
+    mounts::mount(&other, &directory, None).unwrap();
+    assert_eq!(mode(&directory) & 0o222, 0);
+    mounts::umount(&directory, false).unwrap();
+    assert_ne!(mode(&directory) & 0o222, 0);
+}

@@ -7,10 +7,12 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Child;
 
-use common::{MIB, child, commit, disk, open, publish, read, reserve, role, volume};
+use common::{
+    MIB, child, commit, disk, make, make_again, open, publish, read, reserve, role, volume,
+};
 use famfs::core::space::Layout;
 use famfs::core::units::{ByteLen, FileOff};
-use famfs::{Error, MkfsOptions, Options, Volume, mkfs};
+use famfs::{Error, MkfsOptions, Options, Volume, mkfs, mounts};
 
 /// Not a test of its own: what the children of the tests below do.
 #[test]
@@ -268,4 +270,25 @@ fn a_child_that_lives_on_keeps_no_reservation_of_its_parent_alive() {
         .unwrap();
     commit(&volume, all, "all", false).unwrap();
     drop(input);
+}
+
+#[test]
+fn a_volume_that_others_made_and_mounted_again_is_opened_anew() {
+    let disk = disk();
+    make(&disk.path, 32);
+    let directory = disk.dir.path().join("mnt");
+    std::fs::create_dir(&directory).unwrap();
+    mounts::mount(&disk.path, &directory, None).unwrap();
+    let volume = mounts::resolve(&directory).unwrap().volume().unwrap();
+    publish(&volume, "a", b"1").unwrap();
+    assert!(in_fork(|| {
+        mounts::umount(&directory, false).unwrap();
+        make_again(&disk.path);
+        mounts::mount(&disk.path, &directory, None).unwrap();
+    }));
+    let again = mounts::resolve(&directory).unwrap().volume();
+    mounts::umount(&directory, false).unwrap();
+    let again = again.unwrap();
+    assert_ne!(again.uuid(), volume.uuid());
+    publish(&again, "b", b"2").unwrap();
 }

@@ -19,6 +19,7 @@ use famfs::core::units::{ByteLen, FileOff};
 use famfs::mem::View;
 use famfs::{Publication, Stat, Volume};
 use rustix::fs::{AtFlags, CWD, OFlags, RenameFlags, linkat, renameat_with};
+use uuid::Uuid;
 
 use super::{Made, content, exists, not_made};
 use crate::args::Ownership;
@@ -83,7 +84,11 @@ impl Source {
         match self {
             Self::Inside { volume, view } => content::read(volume, view, at, into),
             Self::Outside { file, path, .. } => match file.read_exact_at(into, at) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.check_size(),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.check_size()?;
+                    // It has fewer bytes than it says, as files of /sys do, or was cut for a while.
+                    Err(self.not_plain().into())
+                }
                 other => other.with_context(|| format!("{}: read", path.display())),
             },
         }
@@ -110,9 +115,20 @@ impl Source {
         }
         // Files of /proc, devices and the like say that they are empty.
         if file.read_at(&mut [0], size).is_ok_and(|read| read > 0) {
-            return Err(Error::NotPlain { path, size }.into());
+            return Err(self.not_plain().into());
         }
         Ok(())
+    }
+
+    fn not_plain(&self) -> Error {
+        let path = match self {
+            Self::Outside { path, .. } => path.clone(),
+            Self::Inside { volume, .. } => volume.path().to_owned(),
+        };
+        Error::NotPlain {
+            path,
+            size: self.size(),
+        }
     }
 
     /// Hands all bytes to `put`, piece by piece, from several threads.
@@ -188,8 +204,15 @@ pub(super) fn publish(
 
 /// Writes a copy outside of all volumes: under another name first, which goes where it fails.
 pub(super) fn extract(source: &Source, target: &Path, manner: &Manner<'_>) -> Result<()> {
-    if !manner.force && target.symlink_metadata().is_ok() {
-        return Err(exists(target));
+    match target.symlink_metadata() {
+        Ok(_) if !manner.force => return Err(exists(target)),
+        Ok(there) if !there.is_file() => {
+            return Err(Error::NotReplaced {
+                path: target.to_owned(),
+            }
+            .into());
+        }
+        _ => {}
     }
     let draft = Draft::new(target)?;
     source.transfer(manner, |at, piece| {
@@ -212,13 +235,11 @@ struct Draft {
 
 impl Draft {
     fn new(target: &Path) -> Result<Self> {
-        let name = target
-            .file_name()
-            .ok_or_else(|| Error::Usage(format!("{}: not a file name", target.display())))?;
-        let mut own = std::ffi::OsString::from(".");
-        own.push(name);
-        own.push(format!(".famfs-{}", std::process::id()));
-        let own = target.with_file_name(own);
+        if target.file_name().is_none() {
+            return Err(Error::Usage(format!("{}: not a file name", target.display())).into());
+        }
+        // Of nobody else's, also where process ids mean nothing, and short, whatever the name is.
+        let own = target.with_file_name(format!(".famfs-{}", Uuid::new_v4().simple()));
         let folder = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),

@@ -28,7 +28,7 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
     let wanted = wanted(args, output)?;
     let mut files = Vec::with_capacity(wanted.len());
     let mut volume: Option<Volume> = None;
-    let mut names = HashMap::new();
+    let mut as_asked = HashMap::new();
     let owner = args.ownership.owner(Made::File);
     for file in &wanted {
         let named = named(&file.path)?;
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
             .reserve(ByteLen(file.size), args.interleave.layout())
             .map_err(|error| error.about(&file.path))?;
         content::fill(&reservation, file.seed)?;
-        names.insert(path.to_string(), file.path.display().to_string());
+        as_asked.insert(path.to_string(), file.path.display().to_string());
         files.push(Publication {
             reservation,
             path,
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
         committed.map_err(|error| match &wanted[..] {
             [one] => not_made(&one.path, error),
             // The error names the one that it is about.
-            _ => error.renamed(|name| names.remove(name)).into(),
+            _ => error.renamed(|name| as_asked.remove(name)).into(),
         })?;
     }
     Ok(0)
