@@ -225,3 +225,7 @@ impl<M: Memory> Coherence<M> {
 #[cfg(test)]
 #[path = "coherence_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "coherence_sequence_tests.rs"]
+mod sequence_tests;

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::*;
 
 const DEVICE: u64 = 32 << 20;
-const OWNER: Owner = Owner {
+pub(super) const OWNER: Owner = Owner {
     uid: 0,
     gid: 0,
     mode: 0o644,
@@ -51,14 +51,14 @@ fn format<M: Memory>(host: &Coherence<M>, uuid: u128, clear: bool) -> Result<(),
 }
 
 /// A host as it is used: its view of the memory, and what it has replayed.
-struct Host<M> {
-    coherence: Coherence<M>,
-    replay: Replay,
+pub(super) struct Host<M> {
+    pub(super) coherence: Coherence<M>,
+    pub(super) replay: Replay,
     header: LogHeader,
 }
 
 impl<M: Memory> Host<M> {
-    fn open(memory: M) -> Result<Self, String> {
+    pub(super) fn open(memory: M) -> Result<Self, String> {
         let coherence = Coherence::new(memory, Locality::Shared);
         let bytes = coherence.read_superblock().map_err(|e| e.to_string())?;
         let superblock = Superblock::decode(&bytes).map_err(|e| e.to_string())?;
@@ -154,7 +154,7 @@ impl<M: Memory> Host<M> {
 }
 
 /// A formatted volume with two names, all of it in memory, that both hosts have seen.
-fn volume(oracle: Box<dyn Oracle>) -> SimMemory {
+pub(super) fn volume(oracle: Box<dyn Oracle>) -> SimMemory {
     let sim = SimMemory::with_oracle(DEVICE, 2, Box::new(Eager));
     let writer = Coherence::new(sim.host(0), Locality::Shared);
     format(&writer, 1, true).unwrap();
