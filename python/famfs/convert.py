@@ -88,7 +88,7 @@ def publish(
         raise Unsupported("checksum: not there yet; publish without it")
     if batch_rows is not None and batch_rows < 1:
         raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
-    where = os.fspath(path)
+    where = os.fsdecode(path)
     options: dict[str, Any] = {
         "overwrite": overwrite,
         "mode": read_mode(mode),

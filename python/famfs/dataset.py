@@ -53,7 +53,7 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
         # An entry without one is a directory: what is opened by its path says so.
         target = cast("Entry", path_or_ref).path
     if not isinstance(target, _native.Ref):
-        target = os.fspath(target)
+        target = os.fsdecode(target)
         if isinstance(target, str) and target.startswith("famfs://"):
             target = _native.Ref(target)
     if isinstance(target, _native.Ref):

@@ -86,7 +86,7 @@ def ls(path: Path) -> list[Entry]:
         >>> [(entry.name, entry.kind, entry.size) for entry in famfs.ls(mnt)]
         [('greeting', 'bytes', 5)]
     """
-    return [_entry(found) for found in _native.ls(os.fspath(path))]
+    return [_entry(found) for found in _native.ls(os.fsdecode(path))]
 
 
 def stat(path: Path) -> Entry:
@@ -108,7 +108,7 @@ def stat(path: Path) -> Entry:
         >>> famfs.stat(f"{mnt}/greeting").size
         5
     """
-    return _entry(_native.entry(os.fspath(path)))
+    return _entry(_native.entry(os.fsdecode(path)))
 
 
 def exists(path: Path) -> bool:
@@ -130,7 +130,7 @@ def exists(path: Path) -> bool:
         False
     """
     try:
-        _native.entry(os.fspath(path))
+        _native.entry(os.fsdecode(path))
     except NotFound:
         return False
     return True
@@ -157,7 +157,7 @@ def remove(path: Path) -> None:
         >>> famfs.exists(f"{mnt}/greeting"), famfs.open(ref).nbytes
         (False, 5)
     """
-    _native.remove(os.fspath(path))
+    _native.remove(os.fsdecode(path))
 
 
 def mkdir(path: Path, *, mode: int | None = None) -> None:
@@ -179,7 +179,7 @@ def mkdir(path: Path, *, mode: int | None = None) -> None:
         >>> famfs.stat(f"{mnt}/runs").kind
         'directory'
     """
-    _native.mkdir(os.fspath(path), mode=read_mode(mode))
+    _native.mkdir(os.fsdecode(path), mode=read_mode(mode))
 
 
 def versions(path: Path) -> list[Ref]:
@@ -201,7 +201,7 @@ def versions(path: Path) -> list[Ref]:
         >>> [bytes(famfs.open(ref).buffer()) for ref in famfs.versions(f"{mnt}/count")]
         [b'two', b'one']
     """
-    return _native.versions(os.fspath(path))
+    return _native.versions(os.fsdecode(path))
 
 
 def wait(path: Path, timeout: float | None = None) -> Entry:
@@ -253,7 +253,7 @@ def df(path: Path) -> Usage:
         >>> usage.allocated + usage.free == usage.capacity
         True
     """
-    return Usage(*_native.df(os.fspath(path)))
+    return Usage(*_native.df(os.fsdecode(path)))
 
 
 def mkfs(
@@ -297,7 +297,7 @@ def mkfs(
     if omf not in {"2.2", "2.3"}:
         raise Unsupported(f"omf={omf!r}: the formats are '2.3' and '2.2'")
     return _native.mkfs(
-        os.fspath(device),
+        os.fsdecode(device),
         size=read_size(size),
         log_size=read_size(log_size),
         sparse=sparse,
@@ -335,7 +335,7 @@ def mount(device: Path, mountpoint: Path, *, shared: bool | None = None) -> Moun
         'master'
         >>> famfs.umount(f"{tmp}/mnt")
     """
-    found, said = _native.mount(os.fspath(device), os.fspath(mountpoint), shared=shared)
+    found, said = _native.mount(os.fsdecode(device), os.fsdecode(mountpoint), shared=shared)
     for text in said:
         warnings.warn(text, stacklevel=2)
     return _mount(found)
@@ -358,7 +358,7 @@ def umount(mountpoint: Path, *, discard: bool = False) -> None:
         >>> mount = famfs.mount(f"{tmp}/volume", f"{tmp}/mnt")
         >>> famfs.umount(f"{tmp}/mnt")
     """
-    _native.umount(os.fspath(mountpoint), discard=discard)
+    _native.umount(os.fsdecode(mountpoint), discard=discard)
 
 
 def mounts() -> list[Mount]:
@@ -424,4 +424,4 @@ def _entry(found: Any) -> Entry:  # noqa: ANN401
 
 def _mount(found: Any) -> Mount:  # noqa: ANN401
     source, mountpoint, *rest = found
-    return Mount(os.fspath(source), os.fspath(mountpoint), *rest)
+    return Mount(os.fspath(source), os.fsdecode(mountpoint), *rest)

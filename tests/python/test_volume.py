@@ -335,3 +335,12 @@ def test_the_command_is_in_the_package(mnt):
     assert famfs_command("nonsense").returncode == 2
     famfs_command("rm", f"{mnt}/table")
     assert famfs.ls(mnt) == []
+
+
+def test_paths_may_be_bytes(mnt):
+    path = f"{mnt}/x".encode()
+    ref = famfs.publish(b"1", path)
+    assert famfs.open(path).ref == ref
+    assert famfs.stat(path).size == 1
+    famfs.remove(path)
+    assert not famfs.exists(path)

@@ -141,6 +141,13 @@ pub(crate) fn tell(error: &anyhow::Error) -> String {
         }
         told.push_str(&text);
     }
+    // The system says what is wrong; what to do is for us to say.
+    if let Some(error) = error.root_cause().downcast_ref::<std::io::Error>()
+        && !told.contains("; ")
+    {
+        told.push_str("; ");
+        told.push_str(famfs::error::next_step_of(error));
+    }
     told
 }
 

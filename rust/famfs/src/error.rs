@@ -274,12 +274,17 @@ fn next_step(fatal: &Fatal) -> &'static str {
     }
 }
 
-fn next_step_of(error: &io::Error) -> &'static str {
+/// What to do about an error of the system.
+#[must_use]
+pub fn next_step_of(error: &io::Error) -> &'static str {
     use io::ErrorKind as E;
     match error.kind() {
         E::NotFound | E::NotADirectory | E::IsADirectory => "check the path",
         E::ReadOnlyFilesystem => "choose a place that can be written to",
         E::AlreadyExists => "choose another name, or remove what is there",
+        E::FileTooLarge => "the file system can't hold it: choose a smaller size",
+        E::StorageFull => "free some space",
+        E::PermissionDenied => "ask its owner for access, or run this as root",
         E::OutOfMemory => "free some memory",
         _ if error.raw_os_error() == Some(libc::EMFILE) => "raise the limit: `ulimit -n`",
         _ => "the system's log may tell more",

@@ -114,7 +114,7 @@ fn from_environment(value: Option<&OsStr>) -> Result<Vec<Mount>> {
             let at = pair
                 .iter()
                 .position(|&b| b == b'=')
-                .filter(|&at| at > 0)
+                .filter(|&at| at > 0 && at + 1 < pair.len())
                 .ok_or_else(|| {
                     Error::Usage(format!(
                         "FAMFS_MOUNTS has {:?}, DEV=MNT was expected",

@@ -80,6 +80,11 @@ fn the_environment_names_pairs() {
     let mounts = mounts.unwrap();
     assert_eq!(mounts[1].source, Path::new("/img"));
     assert_eq!(mounts[0].mountpoint, Path::new("/nowhere/a"));
-    assert!(from_environment(Some(OsStr::new("/dev/dax0.0"))).is_err());
+    for wrong in ["/dev/dax0.0", "/dev/dax0.0=", "=/mnt"] {
+        assert!(
+            from_environment(Some(OsStr::new(wrong))).is_err(),
+            "{wrong}"
+        );
+    }
     assert!(from_environment(Some(OsStr::new(""))).unwrap().is_empty());
 }

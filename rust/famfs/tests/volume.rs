@@ -487,6 +487,18 @@ fn a_lost_table_of_reservations_is_made_again() {
 }
 
 #[test]
+fn a_file_is_flushed_to_its_end_however_large() {
+    // The reference's flush stops at 128 MiB.
+    let (_disk, volume) = volume(256);
+    let size = 160 * MIB + 100;
+    let reservation = volume.reserve(ByteLen(size), Layout::Contiguous).unwrap();
+    commit(&volume, reservation, "large", false).unwrap();
+    let lines = volume.flush(&volume.stat(b"large").unwrap()).unwrap();
+    let line = famfs::mem::cache_instructions().line_size as u64;
+    assert_eq!(lines, size.div_ceil(line));
+}
+
+#[test]
 fn what_one_thread_fills_stays_its_own_whatever_fails_beside_it() {
     let (disk, volume) = volume(64);
     let mine = volume
