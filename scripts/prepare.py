@@ -125,7 +125,18 @@ def cargo_environment() -> dict[str, str]:
     env["CARGO_TERM_COLOR"] = "never"
     if (BIN / "python").exists():
         env["PYO3_PYTHON"] = str(BIN / "python")
+        # As maturin sets them: with others, what is built for Python is built again each time.
+        target = Path(env.get("CARGO_TARGET_DIR", ROOT / "target"))
+        for config in sorted(target.glob("maturin/pyo3-config-*.txt"))[:1]:
+            env["PYO3_CONFIG_FILE"] = str(config)
+            env["PYO3_BUILD_EXTENSION_MODULE"] = "1"
+            env["PYO3_ENVIRONMENT_SIGNATURE"] = signature()
     return env
+
+
+def signature() -> str:
+    """What maturin says to the build of the Python that it is for."""
+    return f"cpython-{sys.version_info.major}.{sys.version_info.minor}-64bit"
 
 
 def main() -> int:
