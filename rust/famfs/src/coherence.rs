@@ -229,3 +229,7 @@ mod tests;
 #[cfg(test)]
 #[path = "coherence_sequence_tests.rs"]
 mod sequence_tests;
+
+#[cfg(test)]
+#[path = "coherence_count_tests.rs"]
+mod count_tests;

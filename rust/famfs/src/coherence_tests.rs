@@ -5,7 +5,6 @@
 //! fenced stays stale, and an explorer tries all of it.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use famfs_core::append;
@@ -16,38 +15,52 @@ use famfs_core::path::RelPath;
 use famfs_core::replay::Replay;
 use famfs_core::space::Layout;
 use famfs_core::superblock::{NewSuperblock, Superblock, SuperblockError};
-use famfs_core::units::{ByteLen, FileOff, Slot};
+use famfs_core::units::{ByteLen, FileOff};
 use famfs_mem::sim::{Eager, Explored, Explorer, Oracle, Random, SimHost, SimMemory};
 use uuid::Uuid;
 
 use super::*;
 
-const DEVICE: u64 = 32 << 20;
+pub(super) const DEVICE: u64 = 32 << 20;
 pub(super) const OWNER: Owner = Owner {
     uid: 0,
     gid: 0,
     mode: 0o644,
 };
-const CONTENT: [u8; 100] = *b"0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrst\
+pub(super) const CONTENT: [u8; 100] =
+    *b"0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrst\
                               uvwxyz0123456789abcdefghijklmnopqr";
 
-fn superblock(uuid: u128) -> Superblock {
+fn superblock(uuid: u128, device_size: u64) -> Superblock {
     Superblock::new(&NewSuperblock {
         uuid: Uuid::from_u128(uuid),
         device_uuid: Uuid::from_u128(2),
         system_uuid: Uuid::from_u128(3),
         log_len: MIN_LOG_LEN,
         omf_minor: OMF_MINOR,
-        device_size: ByteLen(DEVICE),
+        device_size: ByteLen(device_size),
         device_name: b"sim",
     })
     .unwrap()
 }
 
 fn format<M: Memory>(host: &Coherence<M>, uuid: u128, clear: bool) -> Result<(), Fault> {
+    format_sized(host, uuid, clear, DEVICE)
+}
+
+pub(super) fn format_sized<M: Memory>(
+    host: &Coherence<M>,
+    uuid: u128,
+    clear: bool,
+    size: u64,
+) -> Result<(), Fault> {
     let header = LogHeader::new(ByteLen(MIN_LOG_LEN)).unwrap().encode();
     // The whole log would be 8 MiB of lines: what this test writes to of it is enough.
-    host.format(&superblock(uuid).encode(), &header, clear.then_some(4096))
+    host.format(
+        &superblock(uuid, size).encode(),
+        &header,
+        clear.then_some(4096),
+    )
 }
 
 /// A host as it is used: its view of the memory, and what it has replayed.
@@ -67,7 +80,7 @@ impl<M: Memory> Host<M> {
             .read_log(0, &mut bytes)
             .map_err(|e| e.to_string())?;
         let header = LogHeader::decode(&bytes, superblock.log_len()).map_err(|e| e.to_string())?;
-        let replay = Replay::new(&superblock, &header, ByteLen(DEVICE), 1).unwrap();
+        let replay = Replay::new(&superblock, &header, superblock.device_size(), 1).unwrap();
         let mut host = Self {
             coherence,
             replay,
@@ -77,7 +90,7 @@ impl<M: Memory> Host<M> {
         Ok(host)
     }
 
-    fn refresh(&mut self) -> Result<(), Fault> {
+    pub(super) fn refresh(&mut self) -> Result<(), Fault> {
         let pulse = self.coherence.pulse()?;
         let mut entry = [0; famfs_core::media::ENTRY_LEN];
         while self.replay.next().0 < self.header.used(pulse.counters) {
@@ -89,7 +102,7 @@ impl<M: Memory> Host<M> {
         Ok(())
     }
 
-    fn file(&mut self, name: &str) -> Entry {
+    pub(super) fn file(&mut self, name: &str) -> Entry {
         let size = ByteLen(CONTENT.len() as u64);
         let map = self
             .replay
@@ -493,66 +506,5 @@ fn a_reader_that_takes_a_shared_volume_for_local_is_found_out() {
     assert_eq!(
         shared.pulse().unwrap().counters.next_index,
         before.next_index + 2
-    );
-}
-
-#[test]
-fn an_append_flushes_at_most_twelve_lines_wherever_its_slot_lies() {
-    let sim = SimMemory::new(DEVICE, 1);
-    let coherence = Coherence::new(sim.host(0), Locality::Shared);
-    format(&coherence, 1, true).unwrap();
-    let mut host = Host::open(sim.host(0)).unwrap();
-    let mut most = 0;
-    for n in 0..64 {
-        let path = RelPath::new(format!("dir{n}").as_bytes()).unwrap();
-        let entry = Entry::Mkdir(MkdirEntry { path, owner: OWNER });
-        let batch = append::plan(&host.replay, &[entry]).unwrap();
-        let before = sim.counters(0);
-        host.coherence.append(&batch).unwrap();
-        let after = sim.counters(0);
-        most = most.max(after.lines_written_back - before.lines_written_back);
-        assert_eq!(after.store_fences - before.store_fences, 3);
-        host.refresh().unwrap();
-    }
-    println!("an append writes {most} lines back");
-    assert!((9..=12).contains(&most), "{most}");
-    assert_eq!(host.replay.next(), Slot(64));
-}
-
-#[test]
-fn a_refresh_with_nothing_new_reads_two_lines() {
-    let sim = volume(Box::new(Eager));
-    let before = sim.counters(1);
-    Coherence::new(sim.host(1), Locality::Shared)
-        .pulse()
-        .unwrap();
-    let after = sim.counters(1);
-    assert_eq!(after.lines_invalidated - before.lines_invalidated, 2);
-    assert_eq!(after.bytes_stored + after.lines_written_back, 0);
-    Coherence::new(sim.host(1), Locality::Local)
-        .pulse()
-        .unwrap();
-    assert_eq!(sim.counters(1).lines_invalidated, after.lines_invalidated);
-}
-
-#[test]
-fn a_local_volume_flushes_nothing() {
-    let sim = Arc::new(volume(Box::new(Eager)));
-    let before = sim.counters(0);
-    let local = Coherence::new(sim.host(0), Locality::Local);
-    let host = Host::open(sim.host(0)).unwrap();
-    let dir = MkdirEntry {
-        path: RelPath::new(b"d").unwrap(),
-        owner: OWNER,
-    };
-    let batch = append::plan(&host.replay, &[Entry::Mkdir(dir)]).unwrap();
-    local.append(&batch).unwrap();
-    local.put_data(DevOff(20 << 20), &CONTENT, 1).unwrap();
-    local
-        .acquire_data([(DevOff(20 << 20), 100)].into_iter())
-        .unwrap();
-    assert_eq!(
-        sim.counters(0).lines_written_back,
-        before.lines_written_back
     );
 }
