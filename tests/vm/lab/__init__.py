@@ -1,0 +1,1 @@
+"""A laboratory of virtual machines: stock kernels, their headers, and guests on shared memory."""

@@ -1,0 +1,78 @@
+"""Builds the kernel module for a kernel, with the compiler of the release that the kernel is of."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from .archive import LabError, cache, locked, run, unpack
+from .kernels import SERIES, Kernel, archive
+
+KMOD = Path(__file__).resolve().parents[3] / "kmod"
+TOOLS = ("make", "libc6-dev", "libelf1t64", "dash", "coreutils", "bash", "findutils", "sed", "grep",
+         "mawk", "diffutils", "base-files", "perl-base", "binutils", "pahole", "kmod", "libssl3t64")
+
+
+def root(kernel: Kernel) -> Path | None:
+    """The folder whose compiler builds for this kernel; none for this machine's own."""
+    series = SERIES[kernel.series]
+    if not series.builder:
+        return None
+    place = cache() / "builders" / "+".join(series.builder)
+    with locked("builder-" + place.name):
+        if not (place / "complete").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            packages = archive(*series.builder)
+            unpack(packages.download_with_needs(series.compiler, *TOOLS), place)
+            for folder in ("proc", "dev", "tmp"):
+                (place / folder).mkdir(exist_ok=True)
+            # What the package's script would have chosen among several.
+            (place / "usr/bin/awk").symlink_to("mawk")
+            (place / "complete").touch()
+    return place
+
+
+def build(kernel: Kernel, *options: str) -> Path:
+    """Build ``famfs.ko`` for a kernel and return its path; made again when a source changed.
+
+    Raises:
+        LabError: It doesn't build, or with a warning.
+    """
+    sources = sorted(path for path in KMOD.iterdir() if path.is_file())
+    content = hashlib.sha256()
+    for path in sources:
+        content.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    content.update(" ".join(options).encode())
+    place = cache() / "modules" / kernel.release / content.hexdigest()[:16]
+    module = place / "famfs.ko"
+    with locked(f"build-{kernel.series}"):
+        if not module.exists():
+            shutil.rmtree(place.parent, ignore_errors=True)
+            place.mkdir(parents=True)
+            for path in sources:
+                shutil.copy2(path, place)
+            printed = make(kernel, place, "modules", *options)
+            if "warning:" in printed or not module.exists():
+                module.unlink(missing_ok=True)
+                raise LabError(f"{kernel.release}: not built without a warning:\n{printed}")
+    return module
+
+
+def make(kernel: Kernel, place: Path, *words: str) -> str:
+    """Run the kernel's build in a folder, as its release would."""
+    compiler = SERIES[kernel.series].compiler
+    command = ["make", "-C", str(kernel.headers), f"M={place}", f"CC={compiler}", *words]
+    inside = root(kernel)
+    if inside is None:
+        return run(*command)
+    # The cache keeps its place, as the headers name it by its path.
+    there = inside / cache().relative_to("/")
+    there.mkdir(parents=True, exist_ok=True)
+    script = (
+        'set -e; root=$1; cache=$2; shift 2; mount -t proc proc "$root/proc"; '
+        'mount --rbind "$cache" "$root$cache"; mount --bind /dev "$root/dev"; '
+        'exec chroot "$root" "$@"'
+    )
+    words_inside = ["unshare", "--mount", "sh", "-c", script, "sh", str(inside), str(cache())]
+    return run(*words_inside, *command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
