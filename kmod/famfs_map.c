@@ -187,7 +187,7 @@ static bool clip(const struct famfs_range *ext, __u64 offset, __u64 end,
 {
 	__u64 last = ext->offset + ext->len;
 
-	if (offset >= last || end <= ext->offset)
+	if (offset >= end || offset >= last || end <= ext->offset)
 		return false;
 	*skip = offset > ext->offset ? offset - ext->offset : 0;
 	*found = (end < last ? end : last) - ext->offset - *skip;

@@ -1,0 +1,151 @@
+"""Guests for the tests: each kind is started once, and again after it was broken."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import builder, kernels
+from lab.guest import Guest, SharedMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).resolve().parent
+MNT = "/mnt/famfs"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A kernel, and the way it reaches the shared memory."""
+
+    series: str
+    #: ``pmem``, ``fsdev`` or ``range``.
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.series}-{self.device}"
+
+    @property
+    def memory(self) -> str:
+        """How the guest's memory map shows the shared part."""
+        if self.device == "pmem":
+            return "pmem"
+        # 6.1 has the range from its command line, later kernels under a device that is unbound.
+        return "reserved" if self.series == "6.1" else "dax"
+
+    @property
+    def name(self) -> str:
+        """Its name below /sys/fs/famfs."""
+        return {"pmem": "pmem0", "fsdev": "dax0.0", "range": "range-0x40000000+0x20000000"}[
+            self.device
+        ]
+
+    @property
+    def mount(self) -> str:
+        """The command that mounts it, less the mount point."""
+        return {
+            "pmem": "mount -t famfs /dev/pmem0",
+            "fsdev": "mount -t famfs /dev/dax0.0",
+            "range": "mount -t famfs -o range=0x40000000+0x20000000 none",
+        }[self.device]
+
+    @property
+    def prepare(self) -> str:
+        """What makes the device ready."""
+        dax = "/sys/bus/dax/drivers"
+        if self.device == "pmem":
+            return "modprobe -a nd_e820 nd_pmem"
+        if self.memory == "reserved":
+            return "true"
+        bound = f"{dax}/device_dax/dax0.0"
+        unbind = (
+            "modprobe -a dax_hmem device_dax; "
+            f"[ ! -e {bound} ] || echo dax0.0 > {dax}/device_dax/unbind"
+        )
+        if self.device == "range":
+            return unbind
+        return f"{unbind}; modprobe fsdev_dax; echo dax0.0 > {dax}/fsdev_dax/new_id; sleep 0.2"
+
+
+WAYS = [
+    Way("6.1", "pmem"),
+    Way("6.12", "pmem"),
+    Way("7", "pmem"),
+    Way("7", "fsdev"),
+    Way("6.1", "range"),
+    Way("6.12", "range"),
+    Way("7", "range"),
+]
+
+
+class Lab:
+    """Guests by kind, and what they see of the host."""
+
+    def __init__(self, share: Path) -> None:
+        self.share = share
+        self._guests: dict[Way, tuple[Guest, SharedMemory]] = {}
+        for path in (HERE / "guest_side").glob("*.py"):
+            shutil.copy(path, share)
+
+    def module(self, series: str) -> str:
+        """The path of the module for a kernel, as guests see it."""
+        kernel = kernels.kernel(series)
+        shutil.copy(builder.build(kernel), self.share / f"famfs-{series}.ko")
+        return f"/host/famfs-{series}.ko"
+
+    def start(self, way: Way, memory: SharedMemory, machine: int = 1) -> Guest:
+        """Start a guest with the module loaded and its device ready."""
+        module = self.module(way.series)
+        guest = Guest(
+            kernels.kernel(way.series), memory, way.memory, self.share, f"{machine:032x}"
+        )
+        guest.run(f"mkdir -p {MNT}; echo {way.mount} > /run/mount-command; {way.prepare}")
+        guest.run(f"insmod {module}")
+        return guest
+
+    def guest(self, way: Way) -> Guest:
+        """The guest of this kind."""
+        if way not in self._guests:
+            # Two at a time: that is what the machine is good for.
+            while len(self._guests) > 1:
+                self.drop(next(iter(self._guests)))
+            memory = SharedMemory()
+            self._guests[way] = self.start(way, memory), memory
+        return self._guests[way][0]
+
+    def last_words(self) -> list[tuple[str, str]]:
+        """What the guests printed last."""
+        return [(f"console of {way}", guest.last_words()) for way, (guest, _) in self._guests.items()]
+
+    def drop(self, way: Way) -> None:
+        """End a guest: it is broken, or no longer wanted."""
+        guest, memory = self._guests.pop(way)
+        guest.close()
+        memory.close()
+
+    def close(self) -> None:
+        """End them all."""
+        for way in list(self._guests):
+            self.drop(way)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """End the guests of a test that failed: the next starts with fresh ones."""
+    report = yield
+    if report.failed and (lab := item.funcargs.get("lab")):
+        report.sections.extend(lab.last_words())
+        lab.close()
+    return report
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """All guests."""
+    found = Lab(tmp_path_factory.mktemp("share"))
+    yield found
+    found.close()

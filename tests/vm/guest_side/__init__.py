@@ -1,0 +1,1 @@
+"""What runs in guests; the host only reads the names from here."""
