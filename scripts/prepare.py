@@ -63,6 +63,18 @@ def apt(packages: dict[str, str]) -> None:
         run(*install)
 
 
+def apt_lists() -> None:
+    """Fetch apt's lists of packages where a new machine has none."""
+    asked = subprocess.run(
+        ("apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages"),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if not any(Path(name).exists() for name in asked.stdout.split()):
+        run("apt-get", "update")
+
+
 def rust_target(name: str) -> None:
     """Add the Rust target, unless the toolchain has it."""
     query = ("rustc", "--print", "target-libdir", "--target", name)

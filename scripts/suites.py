@@ -230,6 +230,51 @@ def command() -> list[Step]:
     return [pytest("command", str(COMMAND))]
 
 
+KMOD_TOOLS = {
+    "make": "make",
+    "g++": "g++",
+    "clang": "clang",
+    "libclang-rt-14-dev": "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux",
+    "kmod": "/sbin/depmod",
+}
+LAB_TOOLS = {
+    "qemu-system-x86": "qemu-system-x86_64",
+    "dwarves": "pahole",
+    "sparse": "sparse",
+    "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
+}
+
+
+def no_module() -> str:
+    """Say that the module can't be built here, where it can't."""
+    machine = os.uname().machine
+    return "" if machine == "x86_64" else f"SKIPPED: its tests are for x86_64, not {machine}"
+
+
+def prepare_kmod() -> None:
+    """Compilers and what checks."""
+    prepare.package()
+    prepare.apt(KMOD_TOOLS)
+
+
+def prepare_lab() -> None:
+    """What virtual machines and modules for them take; kernels are fetched by the tests."""
+    prepare_kmod()
+    prepare.apt(LAB_TOOLS)
+    prepare.apt_lists()
+
+
+def kmod() -> list[Step]:
+    """The module's pure part, in user space."""
+    return [pytest("kmod", str(ROOT / "tests" / "kmod"))]
+
+
+def lab() -> list[Step]:
+    """The module in guests, two at a time."""
+    options = ("-n2", "--dist=loadgroup", str(ROOT / "tests" / "vm"))
+    return [pytest("vm", *options)]
+
+
 ALL = [
     Suite("scripts", "these scripts themselves", scripts, lambda: None),
     Suite("lint", "formatting, clippy, documentation, the tree's rules", lint, prepare_lint),
@@ -249,10 +294,13 @@ ALL = [
     Suite(
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests
     ),
+    Suite("kmod", "the module's maps, under sanitizers", kmod, prepare_kmod, no_module),
+    Suite("vm", "the kernel module, in virtual machines", lab, prepare_lab, no_module),
 ]
 GROUPS = {
     "fast": ("scripts", "rust", "doctests", "python", "command"),
     "lint": ("lint",),
+    "vm-all": ("kmod", "vm"),
 }
 
 

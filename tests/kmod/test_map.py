@@ -34,7 +34,6 @@ def passed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     sources = (HERE / "map_test.c", KMOD / "famfs_map.c")
     run("gcc", *SANITIZED, "-fsanitize=address,undefined", "-o", program, *sources)
     done = subprocess.run([program], check=False, capture_output=True, text=True, timeout=60)
-    print(done.stderr)
     return done.stdout.split()
 
 

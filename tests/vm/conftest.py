@@ -100,9 +100,7 @@ class Lab:
     def start(self, way: Way, memory: SharedMemory, machine: int = 1) -> Guest:
         """Start a guest with the module loaded and its device ready."""
         module = self.module(way.series)
-        guest = Guest(
-            kernels.kernel(way.series), memory, way.memory, self.share, f"{machine:032x}"
-        )
+        guest = Guest(kernels.kernel(way.series), memory, way.memory, self.share, f"{machine:032x}")
         guest.run(f"mkdir -p {MNT}; echo {way.mount} > /run/mount-command; {way.prepare}")
         guest.run(f"insmod {module}")
         return guest
@@ -110,16 +108,18 @@ class Lab:
     def guest(self, way: Way) -> Guest:
         """The guest of this kind."""
         if way not in self._guests:
-            # Two at a time: that is what the machine is good for.
-            while len(self._guests) > 1:
-                self.drop(next(iter(self._guests)))
+            # One at a time in each process: tests come sorted by it.
+            for other in list(self._guests):
+                self.drop(other)
             memory = SharedMemory()
             self._guests[way] = self.start(way, memory), memory
         return self._guests[way][0]
 
     def last_words(self) -> list[tuple[str, str]]:
         """What the guests printed last."""
-        return [(f"console of {way}", guest.last_words()) for way, (guest, _) in self._guests.items()]
+        return [
+            (f"console of {way}", guest.last_words()) for way, (guest, _) in self._guests.items()
+        ]
 
     def drop(self, way: Way) -> None:
         """End a guest: it is broken, or no longer wanted."""
@@ -131,6 +131,15 @@ class Lab:
         """End them all."""
         for way in list(self._guests):
             self.drop(way)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one guest stay in one process: it is started once."""
+    for item in items:
+        group = item.name
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            group = str(item.callspec.params.get("way", group))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True)

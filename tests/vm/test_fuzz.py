@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import HERE, MNT, Way
 from lab.archive import run
 from lab.builder import KMOD
 from lab.guest import COMPLAINTS
 
+from conftest import HERE, MNT, Way
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import Lab
 
 SECONDS = 12

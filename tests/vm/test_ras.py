@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import MNT, Way
 from lab.guest import COMPLAINTS
+
+from conftest import MNT, Way
 
 if TYPE_CHECKING:
     from conftest import Lab

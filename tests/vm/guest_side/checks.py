@@ -70,7 +70,9 @@ def check_it_is_famfs(mnt: str, device: str) -> None:
 
 def check_meta_files_as_the_reference_makes_them(mnt: str, device: str) -> None:
     os.makedirs(f"{mnt}/.meta")
-    with open(f"/proc/self/fd/{os.open(mnt + '/.meta/.superblock', os.O_RDWR | os.O_CREAT, 0o444)}") as file:
+    with open(
+        f"/proc/self/fd/{os.open(mnt + '/.meta/.superblock', os.O_RDWR | os.O_CREAT, 0o444)}"
+    ) as file:
         kapi.create(file.fileno(), UNIT, [(0, UNIT)], SUPERBLOCK)
     fd = os.open(f"{mnt}/.meta/.log", os.O_RDWR | os.O_CREAT, 0o644)
     kapi.create(fd, 8 * MIB, [(UNIT, 8 * MIB)], LOG)
@@ -133,7 +135,7 @@ def check_bytes_lie_where_the_map_says(mnt: str, device: str) -> None:
 
 def MOUNT(mnt: str, device: str) -> list[str]:  # noqa: N802
     """The command that mounts this device again."""
-    return Path("/run/mount-command").read_text().split() + [mnt]
+    return [*Path("/run/mount-command").read_text().split(), mnt]
 
 
 def check_faults_are_of_two_mebibytes(mnt: str, device: str) -> None:
@@ -350,8 +352,8 @@ def check_names_pass_in_one_step(mnt: str, device: str) -> None:
     readers = [threading.Thread(target=look) for _ in range(3)]
     for reader in readers:
         reader.start()
-    held = open(f"{mnt}/dir/name", "rb")
-    memory = mmap.mmap(held.fileno(), UNIT, prot=mmap.PROT_READ)
+    with open(f"{mnt}/dir/name", "rb") as held:
+        memory = mmap.mmap(held.fileno(), UNIT, prot=mmap.PROT_READ)
     for i, extent in enumerate(versions[1:], 1):
         fd = nameless(mnt)
         kapi.create_v2(fd, UNIT, [extent])
@@ -405,7 +407,8 @@ def check_names_that_cannot_pass(mnt: str, device: str) -> None:
 def check_a_killed_publisher_leaves_nothing(mnt: str, device: str) -> None:
     program = (
         "import sys, os, time; sys.path.insert(0, '/host'); import kapi;"
-        f"fd = os.open({mnt!r}, kapi.O_TMPFILE); kapi.create_v2(fd, 64 << 20, [({DATA}, 64 << 20)]);"
+        f"fd = os.open({mnt!r}, kapi.O_TMPFILE);"
+        f"kapi.create_v2(fd, 64 << 20, [({DATA}, 64 << 20)]);"
         "print('filling', flush=True); os.write(fd, b'x' * 4096); time.sleep(60)"
     )
     child = subprocess.Popen(["python3", "-c", program], stdout=subprocess.PIPE)

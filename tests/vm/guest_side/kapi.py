@@ -116,7 +116,7 @@ def publish(directory: str, path: str, size: int, extents: list[tuple[int, int]]
 def faults(path: str, *, write: bool = False, step: int = 4096) -> int:
     """Touch every page of a mapping, and count the faults that it took."""
     size = Path(path).stat().st_size
-    with open(path, "r+b" if write else "rb") as file:  # noqa: PTH123
+    with open(path, "r+b" if write else "rb") as file:
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
         memory = mmap.mmap(file.fileno(), size, mmap.MAP_SHARED, prot)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

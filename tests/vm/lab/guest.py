@@ -58,7 +58,7 @@ class SharedMemory:
 
     def __init__(self, size: int = 512 * MIB) -> None:
         self.size = size
-        self.folder = Path(tempfile.mkdtemp(prefix="famfs-lab-", dir="/dev/shm"))  # noqa: S108
+        self.folder = Path(tempfile.mkdtemp(prefix="famfs-lab-", dir="/dev/shm"))
         self.path = self.folder / "memory"
         with self.path.open("wb") as file:
             file.truncate(size)
