@@ -104,6 +104,31 @@ impl Space {
         }
         Ok(())
     }
+
+    /// Reserves addresses again that something was placed over.
+    ///
+    /// # Errors
+    /// What `mmap` says; `InvalidInput` where the range is not in the space.
+    ///
+    /// # Safety
+    /// Nothing refers to these addresses any more.
+    pub(crate) unsafe fn clear(&self, at: usize, len: usize) -> io::Result<()> {
+        if at.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let address = self.base().wrapping_add(at).cast::<c_void>();
+        // SAFETY: MAP_FIXED replaces only addresses of this space, to which nothing refers by the
+        // caller's promise.
+        unsafe {
+            mmap_anonymous(
+                address,
+                len,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED,
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Space {

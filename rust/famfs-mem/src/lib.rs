@@ -40,6 +40,7 @@ compile_error!(
 
 mod address;
 mod advise;
+mod attach;
 mod cache;
 mod copy;
 mod descriptor;
@@ -47,6 +48,7 @@ mod fork;
 mod guard;
 mod mapping;
 mod memory;
+mod patches;
 mod per_process;
 mod record;
 mod region;
@@ -67,7 +69,7 @@ pub use memory::{Fault, Memory, RegionOff, WHOLE_WORDS};
 pub use per_process::PerProcess;
 pub use record::RecordRange;
 pub use region::{MapError, Region};
-pub use source::{Access, Identity, Kind, Source, SourceError};
+pub use source::{Access, Identity, Kind, Part, Source, SourceError};
 pub use view::{Piece, View};
 
 /// What streaming stores this host's processor uses, for reports.

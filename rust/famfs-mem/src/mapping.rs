@@ -53,6 +53,27 @@ impl Mapping {
         })
     }
 
+    /// Addresses for `len` bytes, to which files are attached later; until then whoever calls keeps
+    /// accesses away.
+    pub(crate) fn reserved(len: u64, align: u64, writable: bool) -> io::Result<Self> {
+        guard::arm()?;
+        crate::prepare();
+        let too_large = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+        let len = usize::try_from(len).map_err(too_large)?;
+        let unit = usize::try_from(align).map_err(too_large)?;
+        Ok(Self {
+            space: Space::reserve(len, unit.max(HUGE))?,
+            len,
+            unit: guard::page_size(),
+            writable,
+        })
+    }
+
+    /// The addresses, to place files over.
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
+
     /// Where it begins.
     pub(crate) fn base(&self) -> *mut u8 {
         self.space.base()

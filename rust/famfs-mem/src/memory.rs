@@ -46,6 +46,14 @@ pub enum Fault {
     /// The memory that could not be reached belongs to the caller's own buffer, not to the region.
     #[error("memory error in the caller's buffer, which is a mapping that lost its backing")]
     SourceBus,
+    /// No file that shows this part of the device is attached.
+    #[error("{len} bytes at {at} belong to no file that is open here")]
+    Detached {
+        /// Where the range begins.
+        at: RegionOff,
+        /// How long it is.
+        len: u64,
+    },
     /// The region was mapped without permission to write.
     #[error("region is mapped read-only")]
     ReadOnly,

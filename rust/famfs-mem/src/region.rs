@@ -15,9 +15,10 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    PerProcess, above_standard, guard,
+    PerProcess, Piece, above_standard, guard,
     mapping::Mapping,
-    memory::{Fault, Memory, RegionOff},
+    memory::{Fault, Memory, RegionOff, check},
+    patches::Patches,
     source::{Access, Identity, Kind, Source},
 };
 
@@ -109,6 +110,8 @@ pub struct Region {
     identity: Identity,
     kind: Kind,
     align: u64,
+    /// Where files are attached to it, and not all of it is one mapping.
+    patches: Option<Patches>,
 }
 
 impl Region {
@@ -152,8 +155,14 @@ impl Region {
             _ => source.file(),
         };
         let file = another(file, writable).map_err(system("open again"))?;
-        let mapping = Mapping::new(&file, 0, source.size(), source.align(), writable)
-            .map_err(system("map"))?;
+        let (mapping, patches) = if source.kind() == Kind::Parts {
+            let mapping = Mapping::reserved(source.size(), source.align(), writable);
+            (mapping, Some(Patches::default()))
+        } else {
+            let mapping = Mapping::new(&file, 0, source.size(), source.align(), writable);
+            (mapping, None)
+        };
+        let mapping = mapping.map_err(system("map"))?;
         let region = Arc::new(Self {
             mapping,
             file,
@@ -161,7 +170,15 @@ impl Region {
             identity: source.identity(),
             kind: source.kind(),
             align: source.align(),
+            patches,
         });
+        for part in source.parts() {
+            let piece = Piece {
+                at: RegionOff(part.at),
+                len: part.len,
+            };
+            region.attach(&part.file, &[piece], writable)?;
+        }
         regions.insert(source.identity(), Arc::clone(&region));
         Ok(region)
     }
@@ -215,6 +232,23 @@ impl Region {
         &self.mapping
     }
 
+    pub(crate) fn patches(&self) -> Option<&Patches> {
+        self.patches.as_ref()
+    }
+
+    /// The mapping, after a range of it was found to be there.
+    fn at(&self, at: RegionOff, len: u64, writable: bool) -> Result<&Mapping, Fault> {
+        match &self.patches {
+            Some(patches) if len > 0 => {
+                // Outside of the region is told as ever.
+                check(at, len, self.mapping.len())?;
+                patches.check(at, len, writable)?;
+            }
+            _ => {}
+        }
+        Ok(&self.mapping)
+    }
+
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
@@ -250,35 +284,36 @@ impl Memory for Region {
     }
 
     fn load(&self, at: RegionOff, into: &mut [u8]) -> Result<(), Fault> {
-        self.mapping.load(at, into)
+        self.at(at, into.len() as u64, false)?.load(at, into)
     }
 
     fn load_pair(&self, at: RegionOff) -> Result<[u64; 2], Fault> {
-        self.mapping.load_pair(at)
+        self.at(at, 16, false)?.load_pair(at)
     }
 
     fn store(&self, at: RegionOff, bytes: &[u8]) -> Result<(), Fault> {
-        self.mapping.store(at, bytes)
+        self.at(at, bytes.len() as u64, true)?.store(at, bytes)
     }
 
     fn store_pair(&self, at: RegionOff, pair: [u64; 2]) -> Result<(), Fault> {
-        self.mapping.store_pair(at, pair)
+        self.at(at, 16, true)?.store_pair(at, pair)
     }
 
     fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault> {
-        self.mapping.stream(at, bytes, threads)
+        let mapping = self.at(at, bytes.len() as u64, true)?;
+        mapping.stream(at, bytes, threads)
     }
 
     fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault> {
-        self.mapping.zero(at, len, threads)
+        self.at(at, len, true)?.zero(at, len, threads)
     }
 
     fn write_back(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
-        self.mapping.write_back(at, len)
+        self.at(at, len, false)?.write_back(at, len)
     }
 
     fn invalidate(&self, at: RegionOff, len: u64) -> Result<u64, Fault> {
-        self.mapping.invalidate(at, len)
+        self.at(at, len, false)?.invalidate(at, len)
     }
 
     fn fence_stores(&self) {

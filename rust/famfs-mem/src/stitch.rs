@@ -6,12 +6,14 @@
 
 use std::{
     fs, io,
+    os::fd::BorrowedFd,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::{
     MapError, Piece, Region,
     address::{HUGE, Space},
+    guard,
 };
 
 /// Kernel mappings in use for stitched views of this process.
@@ -127,6 +129,24 @@ impl Stitched {
             .map_err(system)?;
             placed += len;
         }
+        Ok(stitched)
+    }
+
+    /// Maps the first `len` bytes of a file that shows the pieces in their order.
+    pub(crate) fn of_file(
+        region: &Region,
+        file: BorrowedFd<'_>,
+        len: u64,
+    ) -> Result<Self, MapError> {
+        let system = |error| region.system("map a file of", len, error);
+        let too_large = |_| system(io::ErrorKind::OutOfMemory.into());
+        let bytes = usize::try_from(len.next_multiple_of(guard::page_size())).map_err(too_large)?;
+        let stitched = Self {
+            space: Space::reserve(bytes, HUGE).map_err(system)?,
+            _share: Share::take(&USED, 1, limit())?,
+        };
+        // SAFETY: the space is new, nothing refers to it.
+        unsafe { stitched.space.place(0, file, 0, bytes, false) }.map_err(system)?;
         Ok(stitched)
     }
 

@@ -7,6 +7,7 @@
 use std::{
     fmt,
     ops::{Bound, Deref, RangeBounds},
+    os::fd::BorrowedFd,
     sync::Arc,
 };
 
@@ -56,7 +57,8 @@ impl Region {
     /// Makes a slice of committed bytes: the first `len` of the pieces, one after the other.
     ///
     /// Pieces that follow each other in the region cost nothing. Where they do not, they are mapped
-    /// into addresses of their own, which costs one kernel mapping each.
+    /// into addresses of their own, which costs one kernel mapping each; or one in all, where
+    /// `whole` is a file that shows just these pieces in this order.
     ///
     /// # Errors
     /// [`MapError::TooShort`] where the pieces hold fewer than `len` bytes;
@@ -67,13 +69,24 @@ impl Region {
     /// For as long as the view or a clone of it lives, nobody on any host writes to these bytes:
     /// the file is committed, and files are never rewritten in place. After its commit was seen,
     /// the range was invalidated on this host, unless the volume is local to it.
-    pub unsafe fn view(self: &Arc<Self>, pieces: &[Piece], len: u64) -> Result<View, MapError> {
+    pub unsafe fn view(
+        self: &Arc<Self>,
+        pieces: &[Piece],
+        len: u64,
+        whole: Option<BorrowedFd<'_>>,
+    ) -> Result<View, MapError> {
         let pieces = joined(pieces, len, self.len())?;
         let (base, stitched) = match &pieces[..] {
             [] => (self.mapping().base().cast_const(), None),
-            [one] => (self.mapping().range(one.at, one.len)?.0.cast_const(), None),
+            [one] => {
+                self.check_attached(one.at, one.len)?;
+                (self.mapping().range(one.at, one.len)?.0.cast_const(), None)
+            }
             several => {
-                let stitched = Stitched::new(self, several)?;
+                let stitched = match whole {
+                    Some(file) => Stitched::of_file(self, file, len)?,
+                    None => Stitched::new(self, several)?,
+                };
                 (stitched.base(), Some(stitched))
             }
         };
@@ -284,7 +297,7 @@ mod tests {
 
     fn view(region: &Arc<Region>, pieces: &[Piece], len: u64) -> Result<View, MapError> {
         // SAFETY: the tests do not write to what they view.
-        unsafe { region.view(pieces, len) }
+        unsafe { region.view(pieces, len, None) }
     }
 
     fn expected(bytes: &[u8], pieces: &[Piece], len: u64) -> Vec<u8> {

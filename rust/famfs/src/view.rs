@@ -29,5 +29,5 @@ pub(crate) fn committed(
     // and only the master allocates; and no call of this crate writes to a file after its commit.
     // So nobody writes these bytes any more. The caller has acquired the range on this host after
     // it saw the entry.
-    unsafe { region.view(&pieces, size.0) }
+    unsafe { region.view(&pieces, size.0, whole) }
 }

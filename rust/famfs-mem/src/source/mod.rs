@@ -7,6 +7,7 @@
 mod dax;
 mod direct;
 mod error;
+mod parts;
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -17,7 +18,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-pub use self::error::SourceError;
+pub use self::{error::SourceError, parts::Part};
 use crate::{
     above_standard, guard,
     mapping::Mapping,
@@ -46,6 +47,8 @@ pub enum Kind {
     DevDax,
     /// A block device, which is never mapped: that would be page cache, not the device.
     Block,
+    /// A device that files show in parts: one under a kernel mount.
+    Parts,
 }
 
 /// Which file or device it is, whatever path leads to it.
@@ -72,6 +75,8 @@ enum Transfer {
     Direct(u64),
     /// Through a mapping made for it.
     Mapped,
+    /// `pread` and `pwrite` of the file that shows the part.
+    Parts,
 }
 
 /// An open backing file or device.
@@ -85,6 +90,7 @@ pub struct Source {
     identity: Identity,
     size: u64,
     align: u64,
+    parts: Vec<Part>,
 }
 
 /// What `statfs` says of a file on hugetlbfs, whose block size is its page size.
@@ -225,6 +231,12 @@ impl Source {
                     .map_err(|error| io_error("find the sector size of")(error.into()))?;
                 (size, guard::page_size(), Transfer::Direct(u64::from(unit)))
             }
+            Kind::Parts => {
+                return Err(SourceError::Unsupported {
+                    path,
+                    action: "open as one file",
+                });
+            }
         };
         Ok(Self {
             path,
@@ -235,6 +247,7 @@ impl Source {
             identity,
             size,
             align,
+            parts: Vec::new(),
         })
     }
 
@@ -303,6 +316,7 @@ impl Source {
             Transfer::Direct(unit) => {
                 direct::read(&self.file, self.size, unit, off, into).map_err(self.io_error("read"))
             }
+            Transfer::Parts => self.read_part(off, into).map_err(self.io_error("read")),
             Transfer::Mapped => {
                 let (window, at) = self.window(off, into.len(), false)?;
                 let len = into.len() as u64;
@@ -336,6 +350,7 @@ impl Source {
                 .map_err(self.io_error("write")),
             Transfer::Direct(unit) => direct::write(&self.file, self.size, unit, off, bytes)
                 .map_err(self.io_error("write")),
+            Transfer::Parts => self.write_part(off, bytes).map_err(self.io_error("write")),
             Transfer::Mapped => {
                 let (window, at) = self.window(off, bytes.len(), true)?;
                 window
@@ -355,6 +370,7 @@ impl Source {
     pub fn sync(&self) -> Result<(), SourceError> {
         match self.transfer {
             Transfer::Mapped => Ok(()),
+            Transfer::Parts => self.sync_parts(),
             _ => self.file.sync_data().map_err(self.io_error("sync")),
         }
     }

@@ -1,0 +1,16 @@
+//! The kernel's side of famfs: the module's ioctls, and mounts.
+//!
+//! Owns what is said to the kernel and in which words. It knows nothing of volumes, logs or names:
+//! which file gets which map is for those who replay the log.
+//!
+//! # Safety
+//! All unsafe code is in [`ioctl`]: each call hands the kernel a structure of the layout that
+//! `kmod/famfs_ioctl.h` gives its number, and [`abi`] checks sizes and numbers at compile time.
+#![deny(unsafe_code)]
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("the kernel interface has 64-bit pointers: famfs needs a 64-bit host");
+
+pub mod abi;
+pub mod ioctl;
+pub mod mount;
