@@ -163,6 +163,10 @@ pub(crate) struct Mount {
     /// Mount with the kernel module
     #[arg(long, group = "way")]
     pub(crate) kernel: bool,
+    /// With --kernel: physical memory that nobody else owns, START+SIZE in bytes, where the kernel
+    /// has no device that it can hand out
+    #[arg(long, value_name = "START+SIZE", conflicts_with_all = ["library", "fuse", "embedded"])]
+    pub(crate) range: Option<String>,
     /// Mount through FUSE
     #[arg(long, group = "way")]
     pub(crate) fuse: bool,

@@ -127,6 +127,7 @@ mod tests {
             at: 0,
             len: UNIT,
             file: file(dir, "superblock", 1, UNIT),
+            writable: false,
         }];
         let identity = Identity {
             dev: u64::MAX,

@@ -177,7 +177,7 @@ impl Region {
                 at: RegionOff(part.at),
                 len: part.len,
             };
-            region.attach(&part.file, &[piece], writable)?;
+            region.attach(&part.file, &[piece], writable && part.writable)?;
         }
         regions.insert(source.identity(), Arc::clone(&region));
         Ok(region)

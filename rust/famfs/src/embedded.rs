@@ -160,6 +160,7 @@ fn finish(place: &Place, directory: &Path, made_directory: bool, is_new: bool) -
         embedded: Some(place.memory),
         mode_before: None,
         made_directory,
+        kernel: false,
     };
     match mounts::add(mount) {
         Ok(mounted) => report(mounted, is_new),

@@ -3,6 +3,8 @@
 //! Owns what is told of a file and how its range becomes safe to read. All of it is as fresh as the
 //! last refresh; nothing here follows the log or changes it.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -167,6 +169,7 @@ impl Volume {
     /// with more chunks than the kernel lets a process map.
     pub fn view(&self, file: &Stat) -> Result<View> {
         let pieces = self.runs(file)?;
+        let whole = self.reach(file, &pieces, true)?;
         // Two threads may both do it: that costs time, and no lock is held over a large range.
         if !lock(&self.inner.acquired).contains(&file.slot) {
             self.inner
@@ -176,7 +179,8 @@ impl Volume {
             lock(&self.inner.acquired).insert(file.slot);
         }
         let size = pieces.iter().map(|piece| piece.1).sum();
-        view::committed(&self.inner.region, &pieces, ByteLen(size))
+        let whole = whole.as_ref().map(AsFd::as_fd);
+        view::committed(&self.inner.region, &pieces, ByteLen(size), whole)
             .map_err(Error::map(self.inner.source.path()))
     }
 
@@ -185,10 +189,20 @@ impl Volume {
     /// # Errors
     /// [`Error::IsADirectory`]; [`Error::Unsupported`] for a file on a device that is not here.
     pub fn reader(&self, file: &Stat) -> Result<FileReader> {
+        let runs = self.runs(file)?;
+        self.reach(file, &runs, false)?;
         Ok(FileReader {
-            runs: self.runs(file)?,
+            runs,
             volume: self.clone(),
         })
+    }
+
+    /// Makes a committed file's bytes reachable: under a kernel mount by the kernel's own file.
+    fn reach(&self, file: &Stat, runs: &[(DevOff, u64)], for_a_view: bool) -> Result<Option<File>> {
+        match &self.inner.kernel {
+            Some(kernel) => kernel.reach(&self.inner.region, file, runs, for_a_view),
+            None => Ok(None),
+        }
     }
 
     /// Where the file's bytes lie on the device: offset and length, in the file's order.
@@ -226,6 +240,7 @@ impl Volume {
     /// As [`Self::view`], and [`Error::MemoryFault`].
     pub fn flush(&self, file: &Stat) -> Result<u64> {
         let runs = self.runs(file)?;
+        self.reach(file, &runs, false)?;
         let flushed = runs
             .into_iter()
             .map(|(at, len)| self.inner.coherence.flush(at, len));

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// The processes that hold a lock on `file`, as `process 12 (name)`.
 pub(crate) fn of_lock(file: &File) -> String {
@@ -39,6 +40,36 @@ pub(crate) fn of_file(file: &File) -> Option<String> {
         })
         .collect();
     (!pids.is_empty()).then(|| named(pids.into_iter()))
+}
+
+/// The other processes that use a mount: work in it, or have a file of it open or mapped.
+pub(crate) fn of_mount(root: &Path) -> String {
+    let Ok(metadata) = fs::metadata(root) else {
+        return "another process".into();
+    };
+    let dev = metadata.dev();
+    let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+    let mapped = format!(" {major:02x}:{minor:02x} ");
+    let is_on = |path: &Path| fs::metadata(path).is_ok_and(|found| found.dev() == dev);
+    let own = std::process::id();
+    let pids: Vec<u32> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own)
+        .filter(|pid| {
+            let process = PathBuf::from(format!("/proc/{pid}"));
+            let maps = fs::read_to_string(process.join("maps")).unwrap_or_default();
+            let open = fs::read_dir(process.join("fd")).into_iter().flatten();
+            maps.contains(&mapped)
+                || is_on(&process.join("cwd"))
+                || open.flatten().any(|fd| is_on(&fd.path()))
+        })
+        .collect();
+    format!(
+        "{} uses it; end it, or let it go elsewhere",
+        named(pids.into_iter())
+    )
 }
 
 fn named(pids: impl Iterator<Item = u32>) -> String {

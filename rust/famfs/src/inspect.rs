@@ -11,13 +11,18 @@ use famfs_core::units::ByteLen;
 use famfs_mem::{Access, Source};
 
 use crate::error::{Error, Result};
+use crate::kernel::{self, KernelFiles};
 
-/// Judges the volume on a device or in a backing file.
+/// Judges the volume on a device, in a backing file or under a kernel mount's root.
 ///
 /// # Errors
 /// Only where the bytes can't be read; what is wrong with them is in the result.
 pub fn inspect(path: &Path) -> Result<Check> {
-    let source = Source::open(path, Access::ReadOnly).map_err(Error::source)?;
+    let source = if kernel::is_root(path) {
+        KernelFiles::open(path, true)?.1
+    } else {
+        Source::open(path, Access::ReadOnly).map_err(Error::source)?
+    };
     let size = source.size();
     let mut superblock = [0; SUPERBLOCK_LEN];
     let len = superblock

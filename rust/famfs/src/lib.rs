@@ -35,6 +35,7 @@ mod files;
 mod holders;
 pub mod host;
 pub mod inspect;
+pub mod kernel;
 mod lock;
 pub mod measure;
 mod memory;

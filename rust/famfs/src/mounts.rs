@@ -19,6 +19,7 @@ use crate::coherence::Locality;
 use crate::embedded;
 use crate::error::{Error, Result};
 use crate::holders;
+use crate::kernel;
 use crate::mount_table::{Table, tables, writable_table};
 use crate::volume::{Options, Volume};
 
@@ -45,6 +46,9 @@ pub struct Mount {
     /// Whether the directory was made for the mount.
     #[serde(default)]
     pub(crate) made_directory: bool,
+    /// Whether the kernel has mounted it: any program sees its files there.
+    #[serde(skip)]
+    pub kernel: bool,
 }
 
 /// A path, and the volume that it lies in.
@@ -87,7 +91,7 @@ pub fn passed_over() -> Vec<Error> {
 
 /// As [`list`], with those whose volumes are gone.
 fn known() -> Result<Vec<Mount>> {
-    let mut mounts = Vec::new();
+    let mut mounts = from_kernel();
     for table in tables() {
         match table.read_all() {
             Ok(read) => mounts.extend(read),
@@ -130,9 +134,31 @@ fn from_environment(value: Option<&OsStr>) -> Result<Vec<Mount>> {
                 embedded: None,
                 mode_before: None,
                 made_directory: false,
+                kernel: false,
             })
         })
         .collect()
+}
+
+/// What the kernel has mounted, as this process sees it.
+fn from_kernel() -> Vec<Mount> {
+    // Asked first, as every path that is resolved asks: most hosts have no module.
+    if !famfs_sys::mount::is_available() {
+        return Vec::new();
+    }
+    // Without /proc nothing is known of them, and nothing else would work either.
+    let mounted = famfs_sys::mount::list().unwrap_or_default();
+    let mount = |found: famfs_sys::mount::KernelMount| Mount {
+        source: found.source,
+        mountpoint: found.mountpoint,
+        uuid: None,
+        shared: None,
+        embedded: None,
+        mode_before: None,
+        made_directory: false,
+        kernel: true,
+    };
+    mounted.into_iter().map(mount).collect()
 }
 
 /// The volume and the path in it that `path` names.
@@ -290,10 +316,11 @@ impl Mount {
     /// As [`Volume::open`]; [`Error::VolumeChanged`] where another volume is there than was
     /// mounted.
     pub fn volume(&self) -> Result<Volume> {
-        let key = (self.source.clone(), self.shared);
+        let place = self.place();
+        let key = (place.clone(), self.shared);
         let known = VOLUMES.lock().get(&key).cloned();
         if let Some(volume) = known
-            && is_at(&volume, &self.source)
+            && is_at(&volume, place)
         {
             match volume.refresh() {
                 Ok(_) => return self.check(volume),
@@ -307,9 +334,19 @@ impl Mount {
             locality: self.locality(),
             read_only: false,
         };
-        let volume = self.check(Volume::open(&self.source, options)?)?;
+        let volume = self.check(Volume::open(place, options)?)?;
         VOLUMES.lock().insert(key, volume.clone());
         Ok(volume)
+    }
+
+    /// What is opened: the device or backing file, or the mount itself where the kernel has it.
+    #[must_use]
+    pub fn place(&self) -> &PathBuf {
+        if self.kernel {
+            &self.mountpoint
+        } else {
+            &self.source
+        }
     }
 
     fn check(&self, volume: Volume) -> Result<Volume> {
@@ -326,6 +363,7 @@ impl Mount {
 /// Whether the path still leads to what the volume has open.
 fn is_at(volume: &Volume, path: &Path) -> bool {
     let identity = volume.identity();
+    let path = &volume.shown_by(path);
     fs::metadata(path).is_ok_and(|found| {
         if identity.rdev != 0 {
             return found.rdev() == identity.rdev;
@@ -384,6 +422,7 @@ pub fn mount(source: &Path, directory: &Path, shared: Option<bool>) -> Result<Mo
         embedded: None,
         mode_before: None,
         made_directory: false,
+        kernel: false,
     })
 }
 
@@ -478,6 +517,15 @@ fn take_away(directory: &Path, discard: bool, even_if_used: bool) -> Result<Moun
         // Removed meanwhile: its name is what is left of it.
         Err(_) => std::path::absolute(directory).map_err(Error::io(directory, "find"))?,
     };
+    let by_kernel = from_kernel().into_iter().rev();
+    if let Some(mount) = by_kernel.into_iter().find(|m| m.mountpoint == real) {
+        if discard {
+            check_discard(&mount)?;
+        }
+        VOLUMES.lock().retain(|(place, _), _| *place != real);
+        kernel::unmount(&real)?;
+        return Ok(mount);
+    }
     for table in tables().into_iter().rev() {
         // Lines whose volumes are gone too: their directories are to be as they were.
         let lines = match table.read_all() {

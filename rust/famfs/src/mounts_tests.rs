@@ -9,6 +9,7 @@ fn mount_at(path: &Path) -> Mount {
         embedded: None,
         mode_before: None,
         made_directory: false,
+        kernel: false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! the host lock only to be given back.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,6 +36,8 @@ pub struct Reservation {
     promise: Promise,
     /// The ranges of the file that were written, by where they begin.
     written: Mutex<BTreeMap<u64, u64>>,
+    /// The kernel's file over its space, without a name yet, under a kernel mount.
+    shown: Option<File>,
     /// Whether the table still has it: not committed.
     open: bool,
 }
@@ -48,8 +51,37 @@ impl Reservation {
             place,
             promise: *promise,
             written: Mutex::new(BTreeMap::new()),
+            shown: None,
             open: true,
         }
+    }
+
+    /// Makes its bytes reachable, where the kernel has the device.
+    ///
+    /// # Errors
+    /// [`Error::Permission`] for whoever may not place files; [`Error::Busy`] where a process still
+    /// maps what had this space.
+    pub(crate) fn show(mut self) -> Result<Self> {
+        let volume = Arc::clone(&self.volume);
+        if let Some(kernel) = &volume.kernel {
+            let file = kernel.make(self.promise.size, &self.promise.map)?;
+            let pieces = crate::kernel::pieces(&self.runs());
+            volume
+                .region
+                .attach(&file, &pieces, true)
+                .map_err(Error::map(volume.source.path()))?;
+            self.shown = Some(file);
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn shown(&self) -> Option<&File> {
+        self.shown.as_ref()
+    }
+
+    fn runs(&self) -> Vec<(DevOff, u64)> {
+        let runs = self.promise.map.runs(FileOff(0), self.promise.size);
+        runs.map(|run| (run.offset, run.len.0)).collect()
     }
 
     pub(crate) fn token(&self) -> Uuid {
@@ -170,7 +202,12 @@ impl Reservation {
     /// is never another file's leftovers.
     pub(crate) fn clear_rest(&self) -> Result<()> {
         let size = self.promise.size.0;
-        let end = size.checked_next_multiple_of(PAGE).unwrap_or(size);
+        // A kernel's file ends with this host's page: nobody can reach what is behind it.
+        let page = match self.shown {
+            Some(_) => rustix::param::page_size() as u64,
+            None => PAGE,
+        };
+        let end = size.checked_next_multiple_of(page).unwrap_or(size);
         let end = end.min(self.promise.map.capacity());
         let mut gaps = Vec::new();
         let mut at = 0;
@@ -240,6 +277,10 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.open || self.volume.generation != famfs_mem::generation() {
             return;
+        }
+        if self.shown.take().is_some() {
+            // What can't be let go of keeps its space busy until this process is gone.
+            let _ = crate::view::withdrawn(&self.volume.region, &self.runs());
         }
         let token = self.promise.token;
         // What can't be given back now is reaped when this process is gone.

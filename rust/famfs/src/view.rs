@@ -4,6 +4,7 @@
     reason = "a view's promise can only be kept by who knows the log"
 )]
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use famfs_core::units::{ByteLen, DevOff};
@@ -11,11 +12,13 @@ use famfs_mem::{MapError, Piece, Region, RegionOff, View};
 
 /// A view of a file whose log entry was seen, over `runs` in the file's order.
 ///
-/// Only for runs that come from a replayed entry, after their range was acquired.
+/// `whole` is a file of the kernel's that shows just these runs, where they do not follow each
+/// other. Only for runs that come from a replayed entry, after their range was acquired.
 pub(crate) fn committed(
     region: &Arc<Region>,
     runs: &[(DevOff, u64)],
     size: ByteLen,
+    whole: Option<BorrowedFd<'_>>,
 ) -> Result<View, MapError> {
     let pieces: Vec<_> = runs
         .iter()
@@ -30,4 +33,13 @@ pub(crate) fn committed(
     // So nobody writes these bytes any more. The caller has acquired the range on this host after
     // it saw the entry.
     unsafe { region.view(&pieces, size.0, whole) }
+}
+
+/// Lets go of the runs of a file that was never committed.
+///
+/// Only for whoever holds the reservation alone, when it is given up.
+pub(crate) fn withdrawn(region: &Region, runs: &[(DevOff, u64)]) -> Result<(), MapError> {
+    // SAFETY: no log entry names these runs, so no view of them was made; and whoever fills a
+    // reservation borrows it, so nobody does while it is dropped.
+    unsafe { region.detach(&crate::kernel::pieces(runs)) }
 }

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::coherence::{Coherence, FIRST_LINE, Locality, Pulse};
 use crate::error::{Error, Result};
 use crate::host;
+use crate::kernel::{self, KernelFiles};
 use crate::writer::Writer;
 
 /// Entries that are read at once.
@@ -52,6 +53,8 @@ pub struct Volume {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) source: Source,
+    /// The mount's files, where the volume is under a kernel mount.
+    pub(crate) kernel: Option<KernelFiles>,
     pub(crate) region: Arc<Region>,
     pub(crate) coherence: Coherence<Arc<Region>>,
     pub(crate) superblock: Superblock,
@@ -88,7 +91,8 @@ pub struct Refreshed {
 }
 
 impl Volume {
-    /// Opens the volume on a device or in a backing file, and replays its log.
+    /// Opens the volume on a device, in a backing file or under a kernel mount's root, and replays
+    /// its log.
     ///
     /// # Errors
     /// [`Error::Corrupt`] where there is no volume that can be mounted; [`Error::Unsupported`] for
@@ -97,7 +101,12 @@ impl Volume {
         let generation = famfs_mem::generation();
         // The directory that a process works in may change.
         let path = &std::path::absolute(path).map_err(Error::io(path, "find"))?;
-        let source = open_source(path, options.read_only)?;
+        let (kernel, source) = if kernel::is_root(path) {
+            let (kernel, source) = KernelFiles::open(path, options.read_only)?;
+            (Some(kernel), source)
+        } else {
+            (None, open_source(path, options.read_only)?)
+        };
         if source.kind() == Kind::Block {
             return Err(Error::Unsupported {
                 what: path.display().to_string(),
@@ -134,6 +143,7 @@ impl Volume {
         let volume = Self {
             inner: Arc::new(Inner {
                 source,
+                kernel,
                 region,
                 coherence,
                 superblock,
@@ -215,6 +225,14 @@ impl Volume {
     #[must_use]
     pub fn region(&self) -> &Arc<Region> {
         &self.inner.region
+    }
+
+    /// The file whose identity is the volume's, where `path` leads to the volume.
+    pub(crate) fn shown_by(&self, path: &Path) -> PathBuf {
+        match self.inner.kernel {
+            Some(_) => path.join(kernel::LOG),
+            None => path.to_owned(),
+        }
     }
 
     /// What the space is used for.
@@ -406,6 +424,13 @@ impl Inner {
             new_entries: next.0 - before.0,
             entries: next.0,
         })
+    }
+
+    /// Reads the entry in a slot again; `None` where it is damaged.
+    pub(crate) fn read_entry(&self, slot: Slot) -> Result<Option<Entry>> {
+        let mut bytes = [0; ENTRY_LEN];
+        self.read_entries(slot, &mut bytes)?;
+        Ok(Entry::decode(&bytes, slot).ok())
     }
 
     /// Reads entries; those that look damaged are read afresh before that is believed.

@@ -19,6 +19,7 @@ use famfs_mem::{Access, Kind, Registration, Source, close_in_child};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::kernel::KernelFiles;
 use crate::lock::{Held, HostLock};
 use crate::reservation::Reservation;
 use crate::table::{Promise, Table};
@@ -105,14 +106,18 @@ impl Inner {
     }
 
     /// An open file of its own: a lock belongs to the open file.
-    fn file_to_lock(&self) -> Result<File> {
+    pub(crate) fn file_to_lock(&self) -> Result<File> {
         let path = self.path();
         let gone = |why: &str| Error::VolumeChanged {
             path: path.clone(),
             why: why.into(),
         };
-        let again = Source::open(&path, Access::ReadOnly)
-            .map_err(|_| gone("its device or backing file can't be opened any more"))?;
+        let again = match &self.kernel {
+            Some(_) => KernelFiles::open(&path, true).map(|(_, source)| source),
+            None => Source::open(&path, Access::ReadOnly).map_err(Error::source),
+        };
+        let again =
+            again.map_err(|_| gone("its device or backing file can't be opened any more"))?;
         if again.identity() != self.source.identity() {
             return Err(gone("its path leads to another file"));
         }
@@ -198,6 +203,51 @@ impl Inner {
     }
 }
 
+/// For each file, the slot of the one whose name it takes: in the log, or earlier in the batch.
+enum Before {
+    Nothing,
+    Slot(Slot),
+    InBatch(usize),
+}
+
+fn replaced(state: &State, entries: &[Entry]) -> Vec<Before> {
+    let path = |entry: &Entry| match entry {
+        Entry::File(file) => Some(file.path),
+        _ => None,
+    };
+    let before = |(n, entry): (usize, &Entry)| {
+        let Some(own) = path(entry) else {
+            return Before::Nothing;
+        };
+        if let Some(earlier) = entries[..n].iter().rposition(|e| path(e) == Some(own)) {
+            return Before::InBatch(earlier);
+        }
+        let found = state.replay.names().lookup(own.as_bytes());
+        found.map_or(Before::Nothing, |node| Before::Slot(node.slot()))
+    };
+    entries.iter().enumerate().map(before).collect()
+}
+
+impl Inner {
+    /// Gives the kernel's files the names that the log has just given them.
+    fn show_names(&self, files: &[Publication], before: &[Before], slots: &[Slot]) -> Result<()> {
+        let Some(kernel) = &self.kernel else {
+            return Ok(());
+        };
+        for (file, before) in files.iter().zip(before) {
+            let before = match before {
+                Before::Nothing => None,
+                Before::Slot(slot) => Some(*slot),
+                Before::InBatch(n) => slots.get(*n).copied(),
+            };
+            if let Some(shown) = file.reservation.shown() {
+                kernel.name(shown, file.path.as_bytes(), file.owner, before)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Volume {
     /// Reserves space for a file of `size` bytes. Nothing is visible, and dropping it forgets it.
     ///
@@ -230,7 +280,7 @@ impl Volume {
             table.add(&promise)?;
             Ok(promise)
         })?;
-        Ok(Reservation::new(&self.inner, &promise, table))
+        Reservation::new(&self.inner, &promise, table).show()
     }
 
     /// Takes part in a reservation of another process, by its token.
@@ -241,6 +291,14 @@ impl Volume {
     /// # Errors
     /// [`Error::NoReservation`] where nobody holds it any more.
     pub fn adopt(&self, token: Uuid) -> Result<Reservation> {
+        if self.inner.kernel.is_some() {
+            return Err(Error::Unsupported {
+                what: self.path().display().to_string(),
+                why: "under a kernel mount a reservation can't be handed to another process yet: \
+                      fill it where it was made"
+                    .into(),
+            });
+        }
         let (promise, table) = self.inner.locked_in(|table, _| table.adopt(token))?;
         let reservation = Reservation::new(&self.inner, &promise, table);
         reservation.note(0, promise.size.0);
@@ -280,15 +338,25 @@ impl Volume {
                     map: *file.reservation.map(),
                 }));
             }
+            let before: Vec<_> = replaced(state, &entries);
             let slots = self.inner.append(state, &entries, &names)?;
             for file in &mut files {
                 file.reservation.committed();
                 // The log names the space now: a record that stays is reaped with its holder.
                 let _ = table.fulfil(file.reservation.token());
             }
-            Ok(slots)
+            // Under the lock: nobody plays the log before these files have their names.
+            let shown = self.inner.show_names(&files, &before, &slots);
+            Ok((slots, shown))
         })?;
+        let (slots, shown) = slots;
         self.refresh()?;
+        if shown.is_err() {
+            // They are published: what the kernel shows can be made up for, and an error of that
+            // says so.
+            drop(files);
+            self.play(slots.first().copied().unwrap_or_default())?;
+        }
         Ok(slots)
     }
 
@@ -297,7 +365,8 @@ impl Volume {
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::ParentMissing`] and what [`Self::reserve`] returns.
     pub fn mkdir(&self, path: RelPath, owner: Owner) -> Result<Slot> {
-        self.append_one(&path, |_| Ok(Entry::Mkdir(MkdirEntry { path, owner })))
+        let slot = self.append_one(&path, |_| Ok(Entry::Mkdir(MkdirEntry { path, owner })))?;
+        self.play_one(slot)
     }
 
     /// Takes a name away. Who has the file open keeps it; its space does not come back yet.
@@ -306,7 +375,7 @@ impl Volume {
     /// [`Error::NotFound`], [`Error::DirectoryNotEmpty`], [`Error::Unsupported`] on an OMF 2.2
     /// volume, and what [`Self::reserve`] returns.
     pub fn remove(&self, path: RelPath) -> Result<Slot> {
-        self.append_one(&path, |state| {
+        let slot = self.append_one(&path, |state| {
             let node = state
                 .replay
                 .names()
@@ -318,7 +387,13 @@ impl Volume {
                 path,
                 slot: node.slot(),
             }))
-        })
+        })?;
+        self.play_one(slot)
+    }
+
+    /// Lets the kernel follow an entry that was just appended.
+    fn play_one(&self, slot: Slot) -> Result<Slot> {
+        self.play(slot).map(|_| slot)
     }
 
     fn append_one(

@@ -149,7 +149,20 @@ struct Played {
     new_entries: u64,
     files: usize,
     directories: usize,
+    /// What the kernel was told, under a kernel mount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<Placed>,
     findings: Vec<FindingReport>,
+}
+
+/// What the kernel was told.
+#[derive(Debug, Serialize)]
+struct Placed {
+    files: u64,
+    directories: u64,
+    retired: u64,
+    unchanged: u64,
+    elsewhere: u64,
 }
 
 /// Follows the log, and says what it holds.
@@ -158,6 +171,7 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
     // This process has seen nothing before: all entries are new to it.
     let volume = mount.volume()?;
     let refreshed = volume.refresh()?;
+    let placed = volume.play(famfs::core::units::Slot(0))?;
     let names = volume.list_all();
     let directories = names.iter().filter(|stat| stat.is_dir()).count();
     let played = Played {
@@ -167,6 +181,13 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
         new_entries: refreshed.entries,
         files: names.len() - directories,
         directories,
+        kernel: volume.is_kernel().then_some(Placed {
+            files: placed.files,
+            directories: placed.directories,
+            retired: placed.retired,
+            unchanged: placed.unchanged,
+            elsewhere: placed.elsewhere,
+        }),
         findings: volume.findings().iter().map(FindingReport::from).collect(),
     };
     if args.json {
@@ -177,6 +198,19 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
         "{}: {} entries replayed, {} files, {} directories",
         played.mountpoint, played.entries, played.files, played.directories
     ))?;
+    if let Some(placed) = &played.kernel {
+        output.line(format_args!(
+            "the kernel: {} files and {} directories placed, {} names retired, {} entries as they \
+             were",
+            placed.files, placed.directories, placed.retired, placed.unchanged
+        ))?;
+        if placed.elsewhere > 0 {
+            crate::complain(&format!(
+                "famfs: warning: {} files lie on devices that are not here",
+                placed.elsewhere
+            ));
+        }
+    }
     if !played.findings.is_empty() {
         crate::complain(&format!(
             "famfs: warning: {} findings; `famfs fsck {}` lists them",

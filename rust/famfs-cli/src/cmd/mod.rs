@@ -145,7 +145,7 @@ fn mount_at(path: &Path) -> Result<Mount> {
 /// The device or backing file that `place` names: itself, or through its mount point.
 fn source_of(place: &Path) -> Result<PathBuf> {
     if place.is_dir() {
-        return Ok(mount_at(place)?.source);
+        return Ok(mount_at(place)?.place().clone());
     }
     Ok(place.to_owned())
 }

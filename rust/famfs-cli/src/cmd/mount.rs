@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use famfs::embedded::{self, Memory};
 use famfs::mounts::{self, Mounted};
-use famfs::{Locality, Volume};
+use famfs::{Locality, Volume, kernel};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ impl MountReport {
         Self {
             source: show_host(&mount.source),
             mountpoint: show_host(&mount.mountpoint),
-            way: "library",
+            way: if mount.kernel { "kernel" } else { "library" },
             uuid: mount.uuid,
             embedded: mount.embedded,
             volume: None,
@@ -95,23 +95,25 @@ impl MountReport {
 
 /// Mounts a volume.
 pub(super) fn mount(args: &Mount, output: &mut Output) -> Result<i32> {
-    let (way, what) = if args.kernel {
-        ("--kernel", "the kernel module")
-    } else {
-        ("--fuse", "FUSE")
-    };
-    if args.kernel || args.fuse {
+    if args.fuse {
         return Err(famfs::Error::Unsupported {
-            what: format!("mount {way}"),
-            why: format!(
-                "this version of famfs can't mount through {what} yet; leave {way} out to mount \
-                 in the library way, which needs neither module nor daemon"
-            ),
+            what: "mount --fuse".into(),
+            why:
+                "this version of famfs can't mount through FUSE yet; leave --fuse out to mount in \
+                  the library way, which needs neither module nor daemon"
+                    .into(),
         }
         .into());
     }
     match (&args.places[..], args.embedded) {
         ([mountpoint], true) => mount_embedded(mountpoint, args, output),
+        ([device, mountpoint], false)
+            if args.kernel
+                || args.range.is_some()
+                || (!args.library && kernel::is_ready_for(device)) =>
+        {
+            mount_kernel(device, mountpoint, args, output)
+        }
         ([device, mountpoint], false) => {
             let shared = (args.shared || args.local).then_some(args.shared);
             let mounted = mounts::mount(device, mountpoint, shared)?;
@@ -128,6 +130,57 @@ pub(super) fn mount(args: &Mount, output: &mut Output) -> Result<i32> {
                 .into(),
         )
         .into()),
+    }
+}
+
+fn mount_kernel(
+    device: &Path,
+    mountpoint: &Path,
+    args: &Mount,
+    output: &mut Output,
+) -> Result<i32> {
+    if args.shared || args.local {
+        let why = "a kernel mount is always seen by several hosts; leave --shared and --local out";
+        return Err(Error::Usage(why.into()).into());
+    }
+    let (volume, played) = kernel::mount(device, mountpoint, args.range.as_deref())?;
+    let findings = volume.findings().len();
+    drop(volume);
+    let real = std::fs::canonicalize(mountpoint).unwrap_or_else(|_| mountpoint.to_owned());
+    let mount = mounts::list()?.into_iter().rev();
+    let mount = mount
+        .into_iter()
+        .find(|mount| mount.kernel && mount.mountpoint == real);
+    let Some(mount) = mount else {
+        // Somebody unmounted it at once.
+        return Ok(0);
+    };
+    let report = MountReport::opened(&mount);
+    if args.json {
+        output.json(&report)?;
+        return Ok(0);
+    }
+    output.line(format_args!(
+        "mounted {} on {}: {} files and {} directories placed",
+        report.source, report.mountpoint, played.files, played.directories
+    ))?;
+    if let Some(volume) = &report.volume {
+        output.line(format_args!(
+            "volume {}, this host is its {}, seen by several hosts",
+            volume.uuid, volume.role
+        ))?;
+    }
+    warn_of(findings, &report.mountpoint);
+    output.line("the way is kernel: every program sees the files, at memory speed")?;
+    Ok(0)
+}
+
+fn warn_of(findings: usize, mountpoint: &str) {
+    if findings > 0 {
+        crate::complain(&format!(
+            "famfs: warning: the volume has findings and is read-only; `famfs fsck {mountpoint}` \
+             tells more"
+        ));
     }
 }
 
@@ -192,13 +245,7 @@ fn tell(
                 "several hosts"
             }
         ))?;
-        if volume.findings > 0 {
-            crate::complain(&format!(
-                "famfs: warning: the volume has findings and is read-only; `famfs fsck {}` tells \
-                 more",
-                report.mountpoint
-            ));
-        }
+        warn_of(volume.findings, &report.mountpoint);
     }
     output.line(
         "the way is library: famfs and Python see the files, other programs an empty directory",

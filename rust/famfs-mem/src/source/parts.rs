@@ -16,6 +16,8 @@ pub struct Part {
     pub len: u64,
     /// The file.
     pub file: File,
+    /// Whether it is open to be written.
+    pub writable: bool,
 }
 
 impl Source {

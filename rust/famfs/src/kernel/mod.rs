@@ -1,0 +1,359 @@
+//! A volume under a kernel mount: everything goes through the mount's own files.
+//!
+//! Owns how a file of the log becomes a file of the kernel's, and how its bytes are reached. What
+//! the log says is replayed elsewhere; what the kernel shows follows it, never the other way round.
+//!
+//! A device that the kernel has mounted can't be mapped as a whole. Its superblock and log are
+//! files (`.meta/.superblock`, `.meta/.log`), and so is each published file: they are attached to
+//! the region where their bytes lie on the device, and the rest of the crate need not know.
+
+mod mount;
+mod play;
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use famfs_core::entry::Owner;
+use famfs_core::extent::Map;
+use famfs_core::units::{ALLOC_UNIT, ByteLen, DevOff, Slot};
+use famfs_mem::{Access, Identity, Part, Piece, Region, RegionOff, Source, above_standard};
+use famfs_sys::abi::SUPER_MAGIC;
+use famfs_sys::ioctl::{self, FileKind, FileMap, IoctlError, Range};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+pub use self::mount::{is_ready_for, mount, unmount};
+pub use self::play::Played;
+use crate::error::{Error, Result};
+use crate::files::Stat;
+
+/// Where the mount keeps what is not a published file.
+const META: &str = ".meta";
+const SUPERBLOCK: &str = ".meta/.superblock";
+pub(crate) const LOG: &str = ".meta/.log";
+const VERSIONS: &str = ".meta/versions";
+
+/// The mount's root, opened.
+#[derive(Debug)]
+pub(crate) struct KernelFiles {
+    root: File,
+    mountpoint: PathBuf,
+}
+
+/// Whether a path is the root of a kernel mount.
+pub(crate) fn is_root(path: &Path) -> bool {
+    let Ok(facts) = rustix::fs::statfs(path) else {
+        return false;
+    };
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::cast_possible_truncation,
+        reason = "the type differs between C libraries; a magic number has 32 bits"
+    )]
+    let magic = u64::from(facts.f_type as u32);
+    magic == SUPER_MAGIC && path.join(LOG).exists()
+}
+
+impl KernelFiles {
+    /// Opens the root of a mount, and the device under it as its files show it.
+    pub(crate) fn open(mountpoint: &Path, read_only: bool) -> Result<(Self, Source)> {
+        let root = File::open(mountpoint)
+            .and_then(above_standard)
+            .map_err(Error::io(mountpoint, "open"))?;
+        let files = Self {
+            root,
+            mountpoint: mountpoint.to_owned(),
+        };
+        let source = files.source(read_only)?;
+        Ok((files, source))
+    }
+
+    fn source(&self, read_only: bool) -> Result<Source> {
+        let open = |name: &str, write: bool| {
+            let path = self.mountpoint.join(name);
+            File::options()
+                .read(true)
+                .write(write)
+                .open(&path)
+                .and_then(above_standard)
+                .map_err(Error::io(&path, "open"))
+        };
+        let (log, access) = match open(LOG, !read_only) {
+            // A client's log is read-only, and so is everybody's who isn't its owner.
+            Err(Error::Permission { .. }) => (open(LOG, false)?, Access::ReadOnly),
+            log if read_only => (log?, Access::ReadOnly),
+            log => (log?, Access::ReadWrite),
+        };
+        let superblock = open(SUPERBLOCK, false)?;
+        let examine = |file: &File| {
+            file.metadata()
+                .map_err(Error::io(&self.mountpoint, "examine"))
+        };
+        let (log_facts, superblock_facts) = (examine(&log)?, examine(&superblock)?);
+        let facts = rustix::fs::fstatfs(&self.root)
+            .map_err(|error| Error::io(&self.mountpoint, "examine")(error.into()))?;
+        #[allow(
+            clippy::cast_sign_loss,
+            clippy::unnecessary_cast,
+            reason = "the types differ between C libraries; sizes are not negative"
+        )]
+        let size = facts.f_blocks as u64 * facts.f_bsize as u64;
+        let lock = log
+            .try_clone()
+            .map_err(Error::io(&self.mountpoint, "open to lock"))?;
+        let identity = Identity {
+            dev: log_facts.dev(),
+            ino: log_facts.ino(),
+            rdev: 0,
+            character: false,
+        };
+        let parts = vec![
+            Part {
+                at: 0,
+                len: superblock_facts.len(),
+                file: superblock,
+                writable: false,
+            },
+            Part {
+                at: ALLOC_UNIT,
+                len: log_facts.len(),
+                file: log,
+                writable: access != Access::ReadOnly,
+            },
+        ];
+        let path = self.mountpoint.clone();
+        Ok(Source::from_parts(
+            path,
+            lock,
+            parts,
+            (size, ALLOC_UNIT),
+            access,
+            identity,
+        ))
+    }
+
+    /// Opens a name below the root, and never what a link or another mount leads to.
+    fn at(&self, path: &[u8], flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
+        rustix::fs::openat2(
+            &self.root,
+            if path.is_empty() { b"." } else { path },
+            flags | OFlags::CLOEXEC,
+            Mode::from_raw_mode(mode),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
+        )
+    }
+
+    fn error(&self, path: &[u8], what: &'static str) -> impl FnOnce(Errno) -> Error {
+        let path = self.mountpoint.join(OsStr::from_bytes(path));
+        move |errno| Error::io(&path, what)(errno.into())
+    }
+
+    fn refused(&self, path: &[u8], what: &'static str) -> impl FnOnce(IoctlError) -> Error {
+        let path = self.mountpoint.join(OsStr::from_bytes(path));
+        move |error| match error {
+            IoctlError::NotPermitted => Error::Permission {
+                path,
+                what,
+                next: "whoever can place a file can reach all of the device: do this as root",
+            },
+            IoctlError::Overlaps => Error::Busy {
+                path,
+                holders: "a process still maps a file that had this space; end it, or try again \
+                          when it is gone"
+                    .into(),
+            },
+            IoctlError::Other(errno) => Error::io(&path, what)(errno.into()),
+            other => Error::io(&path, what)(io::Error::other(other)),
+        }
+    }
+
+    /// A file without a name yet, over the space of `map`.
+    pub(crate) fn make(&self, size: ByteLen, map: &Map) -> Result<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR;
+        let file = self.at(b"", flags, 0o600).map_err(|errno| match errno {
+            Errno::OPNOTSUPP | Errno::PERM => {
+                self.refused(b"", "publishing under a kernel mount")(IoctlError::NotPermitted)
+            }
+            other => self.error(b"", "make a file in")(other),
+        })?;
+        let file = above_standard(File::from(file))
+            .map_err(Error::io(&self.mountpoint, "make a file in"))?;
+        ioctl::install(&file, &file_map(size, map))
+            .map_err(self.refused(b"", "place a file in"))?;
+        Ok(file)
+    }
+
+    /// Gives a file its owner and mode, and its name: a new one, or that of the file in `slot`.
+    pub(crate) fn name(
+        &self,
+        file: &File,
+        path: &[u8],
+        owner: Owner,
+        instead_of: Option<Slot>,
+    ) -> Result<()> {
+        self.own(file, path, owner)?;
+        let (directory, name) = split(path);
+        let directory = self
+            .at(directory, OFlags::DIRECTORY | OFlags::RDONLY, 0)
+            .map_err(self.error(directory, "open"))?;
+        if let Some(slot) = instead_of {
+            return ioctl::retire(&directory, name, slot.0, Some(file.as_fd()))
+                .map_err(self.refused(path, "put a new version in the place of"));
+        }
+        let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+        rustix::fs::linkat(CWD, from, &directory, name, AtFlags::SYMLINK_FOLLOW)
+            .map_err(self.error(path, "name"))
+    }
+
+    fn own(&self, file: impl AsFd, path: &[u8], owner: Owner) -> Result<()> {
+        let (uid, gid) = (
+            rustix::fs::Uid::from_raw(owner.uid),
+            rustix::fs::Gid::from_raw(owner.gid),
+        );
+        rustix::fs::fchown(&file, Some(uid), Some(gid))
+            .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(owner.mode & 0o7777)))
+            .map_err(self.error(path, "give an owner to"))
+    }
+
+    /// Makes a directory; one that is there is left as it is.
+    pub(crate) fn make_directory(&self, path: &[u8], owner: Owner) -> Result<bool> {
+        let (parent, name) = split(path);
+        let parent = self
+            .at(parent, OFlags::DIRECTORY | OFlags::RDONLY, 0)
+            .map_err(self.error(parent, "open"))?;
+        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(false),
+            Err(errno) => return Err(self.error(path, "make")(errno)),
+        }
+        let made = self
+            .at(path, OFlags::DIRECTORY | OFlags::RDONLY, 0)
+            .map_err(self.error(path, "open"))?;
+        self.own(&made, path, owner)?;
+        Ok(true)
+    }
+
+    /// Takes a name away that the log has taken away.
+    pub(crate) fn retire(&self, path: &[u8], slot: Slot) -> Result<()> {
+        let (directory, name) = split(path);
+        let directory = self
+            .at(directory, OFlags::DIRECTORY | OFlags::RDONLY, 0)
+            .map_err(self.error(directory, "open"))?;
+        ioctl::retire(&directory, name, slot.0, None)
+            .map_err(self.refused(path, "take away the name"))
+    }
+
+    /// Removes a file that never got a map.
+    fn remove_bare(&self, path: &[u8]) -> Result<()> {
+        let (directory, name) = split(path);
+        let directory = self
+            .at(directory, OFlags::DIRECTORY | OFlags::RDONLY, 0)
+            .map_err(self.error(directory, "open"))?;
+        rustix::fs::unlinkat(&directory, name, AtFlags::empty()).map_err(self.error(path, "remove"))
+    }
+
+    /// What the kernel has at a path: nothing, a file without a map, or one with it.
+    fn shown(&self, path: &[u8]) -> Result<Shown> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+        let file = match self.at(path, flags, 0) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(Shown::Nothing),
+            Err(errno) => return Err(self.error(path, "open")(errno)),
+        };
+        match ioctl::installed(&file) {
+            Ok(Some(map)) => Ok(Shown::File(file.into(), map)),
+            Ok(None) => Ok(Shown::Bare),
+            Err(IoctlError::Other(Errno::NOTTY)) => Ok(Shown::Directory),
+            Err(error) => Err(self.refused(path, "read the map of")(error)),
+        }
+    }
+
+    /// Attaches a committed file's bytes to the region, and returns the file where it was opened.
+    pub(crate) fn reach(
+        &self,
+        region: &Region,
+        stat: &Stat,
+        runs: &[(DevOff, u64)],
+        for_a_view: bool,
+    ) -> Result<Option<File>> {
+        let pieces = pieces(runs);
+        let there = pieces
+            .iter()
+            .all(|piece| region.is_attached(piece.at, piece.len));
+        if there && !(for_a_view && pieces.len() > 1) {
+            return Ok(None);
+        }
+        let Some(map) = &stat.map else {
+            return Ok(None);
+        };
+        let version = format!("{VERSIONS}/{}", stat.slot);
+        let paths = [&stat.path[..], version.as_bytes()];
+        let wanted = file_map(stat.size, map);
+        for path in paths {
+            if let Shown::File(file, found) = self.shown(path)?
+                && found == wanted
+            {
+                region
+                    .attach(&file, &pieces, false)
+                    .map_err(Error::map(&self.mountpoint))?;
+                return Ok(Some(file));
+            }
+        }
+        let at = self.mountpoint.join(OsStr::from_bytes(&stat.path));
+        Err(Error::Busy {
+            path: at,
+            holders: format!(
+                "the log has this file, and the kernel doesn't show it yet: run `famfs logplay \
+                 {}` as root, or mount with --follow",
+                self.mountpoint.display()
+            ),
+        })
+    }
+}
+
+/// What the kernel has at a path.
+enum Shown {
+    Nothing,
+    Directory,
+    /// A file without a map: none of ours.
+    Bare,
+    File(File, FileMap),
+}
+
+/// Where runs lie in the region.
+pub(crate) fn pieces(runs: &[(DevOff, u64)]) -> Vec<Piece> {
+    let piece = |&(at, len): &(DevOff, u64)| Piece {
+        at: RegionOff(at.0),
+        len,
+    };
+    runs.iter().map(piece).collect()
+}
+
+fn file_map(size: ByteLen, map: &Map) -> FileMap {
+    let extents = map.extents().iter().map(|extent| Range {
+        offset: extent.offset.0,
+        len: extent.len.0,
+    });
+    FileMap {
+        kind: FileKind::Regular,
+        size: size.0,
+        chunk_size: match map {
+            Map::Interleaved { chunk_size, .. } => Some(chunk_size.0),
+            Map::Simple(_) => None,
+        },
+        extents: extents.collect(),
+    }
+}
+
+/// The directory and the last part of a path.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}

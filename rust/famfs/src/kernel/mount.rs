@@ -1,0 +1,180 @@
+//! Mounting by the kernel, and bringing up what every mount has.
+//!
+//! Owns the order: the superblock's file first, for it says how long the log is; then the log's
+//! file; then the log is played. A mount that can't be brought up is taken away again.
+
+use std::fs;
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use famfs_core::check::Fatal;
+use famfs_core::superblock::{Role, Superblock};
+use famfs_core::units::{ALLOC_UNIT, Slot};
+use famfs_mem::Region;
+use famfs_sys::ioctl::{self, FileKind, FileMap, Range};
+
+use super::{KernelFiles, LOG, META, Played, SUPERBLOCK, VERSIONS};
+use crate::error::{Error, Result};
+use crate::holders;
+use crate::volume::{Options, Volume};
+
+/// Whether the kernel can mount this device as things are: the module is there, and it is a block
+/// device, or a character device that is bound to the driver for file systems.
+#[must_use]
+pub fn is_ready_for(device: &Path) -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let Ok(metadata) = fs::metadata(device) else {
+        return false;
+    };
+    let kind = metadata.file_type();
+    let is_bound = || {
+        let (major, minor) = (
+            rustix::fs::major(metadata.rdev()),
+            rustix::fs::minor(metadata.rdev()),
+        );
+        fs::read_link(format!("/sys/dev/char/{major}:{minor}/driver"))
+            .is_ok_and(|driver| driver.ends_with("fsdev_dax"))
+    };
+    famfs_sys::mount::is_available()
+        && (kind.is_block_device() || kind.is_char_device() && is_bound())
+}
+
+/// Mounts the volume on a device by the kernel module, and plays its log.
+///
+/// `range` names physical memory that nobody else owns, as `START+SIZE`, where the kernel has no
+/// device that it can hand out.
+///
+/// # Errors
+/// [`Error::Unsupported`] without the module; [`Error::Corrupt`] for a device without a volume;
+/// [`Error::Busy`] for one that is in use; [`Error::Permission`].
+pub fn mount(device: &Path, directory: &Path, range: Option<&str>) -> Result<(Volume, Played)> {
+    if !famfs_sys::mount::is_available() {
+        return Err(Error::Unsupported {
+            what: directory.display().to_string(),
+            why: "the kernel module is not loaded: `modprobe famfs`, or mount with --library"
+                .into(),
+        });
+    }
+    let data = range
+        .map(|range| format!("range={range}"))
+        .unwrap_or_default();
+    let device = match range {
+        Some(_) => device.to_owned(),
+        None => fs::canonicalize(device).map_err(Error::io(device, "find"))?,
+    };
+    famfs_sys::mount::mount(&device, directory, &data).map_err(refused(&device))?;
+    let brought = bring_up(directory);
+    if brought.is_err() {
+        // What was done is undone; the error that is told is the first one.
+        let _ = famfs_sys::mount::unmount(directory);
+    }
+    brought
+}
+
+fn refused(device: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let device = device.to_owned();
+    move |error| match error.raw_os_error() {
+        Some(libc::EBUSY) => Error::Busy {
+            path: device,
+            holders: "it is mounted, or something else has it open for itself".into(),
+        },
+        Some(libc::EOPNOTSUPP) => Error::Unsupported {
+            what: device.display().to_string(),
+            why: "this kernel can't use it as memory for files: a /dev/pmem device works on every \
+                  kernel, a /dev/dax device from Linux 7.0 on"
+                .into(),
+        },
+        Some(libc::ENODEV) => Error::Unsupported {
+            what: device.display().to_string(),
+            why: "it is not bound to the driver fsdev_dax: see `famfs dax bind --help`".into(),
+        },
+        _ => Error::io(&device, "mount")(error),
+    }
+}
+
+fn bring_up(directory: &Path) -> Result<(Volume, Played)> {
+    let make = |name: &str| {
+        let path = directory.join(name);
+        fs::create_dir(&path).map_err(Error::io(&path, "make"))
+    };
+    make(META)?;
+    make(VERSIONS)?;
+    place(
+        &directory.join(SUPERBLOCK),
+        FileKind::Superblock,
+        Range {
+            offset: 0,
+            len: ALLOC_UNIT,
+        },
+        0o444,
+    )?;
+    let superblock = judge_superblock(directory)?;
+    let master = superblock.role(crate::host::identity()?) == Role::Master;
+    place(
+        &directory.join(LOG),
+        FileKind::Log,
+        Range {
+            offset: ALLOC_UNIT,
+            len: superblock.log_len().0,
+        },
+        if master { 0o644 } else { 0o444 },
+    )?;
+    let volume = Volume::open(directory, Options::default())?;
+    let played = volume.play(Slot(0))?;
+    Ok((volume, played))
+}
+
+/// Reads enough of the superblock to know how long the log is; the volume is judged when opened.
+fn judge_superblock(directory: &Path) -> Result<Superblock> {
+    use std::os::unix::fs::FileExt;
+    let path = directory.join(SUPERBLOCK);
+    let file = File::open(&path).map_err(Error::io(&path, "open"))?;
+    let mut bytes = [0; famfs_core::media::SUPERBLOCK_LEN];
+    file.read_exact_at(&mut bytes, 0)
+        .map_err(Error::io(&path, "read"))?;
+    Superblock::decode(&bytes).map_err(|error| Error::Corrupt {
+        path: directory.to_owned(),
+        fatal: Fatal::from(error),
+    })
+}
+
+fn place(path: &Path, kind: FileKind, range: Range, mode: u32) -> Result<()> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(Error::io(path, "make"))?;
+    let map = FileMap {
+        kind,
+        size: range.len,
+        chunk_size: None,
+        extents: vec![range],
+    };
+    ioctl::install(&file, &map)
+        .map_err(|error| Error::io(path, "place")(std::io::Error::other(error)))?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(Error::io(path, "set the mode of"))
+}
+
+/// Unmounts.
+///
+/// # Errors
+/// [`Error::Busy`], naming who uses it; [`Error::Permission`].
+pub fn unmount(directory: &Path) -> Result<()> {
+    // What this process has mapped of it would keep it busy.
+    if let Ok((files, source)) = KernelFiles::open(directory, true) {
+        Region::forget(&source.identity());
+        drop((files, source));
+    }
+    famfs_sys::mount::unmount(directory).map_err(|error| {
+        if error.raw_os_error() != Some(libc::EBUSY) {
+            return Error::io(directory, "unmount")(error);
+        }
+        Error::Busy {
+            path: directory.to_owned(),
+            holders: holders::of_mount(directory),
+        }
+    })
+}
