@@ -57,7 +57,7 @@ pub fn list() -> io::Result<Vec<KernelMount>> {
     Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
 }
 
-/// Lines of proc_pid_mountinfo(5): id, parent, major:minor, root, mount point, options, optional
+/// Lines of `proc_pid_mountinfo(5)`: id, parent, major:minor, root, mount point, options, optional
 /// fields, a dash, type, source, options of the file system.
 fn parse(text: &[u8]) -> Vec<KernelMount> {
     let line = |line: &[u8]| -> Option<KernelMount> {

@@ -171,10 +171,10 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
     // This process has seen nothing before: all entries are new to it.
     let volume = mount.volume()?;
     let refreshed = volume.refresh()?;
-    let placed = volume.play(famfs::core::units::Slot(0))?;
+    let done = volume.play(famfs::core::units::Slot(0))?;
     let names = volume.list_all();
     let directories = names.iter().filter(|stat| stat.is_dir()).count();
-    let played = Played {
+    let report = Played {
         mountpoint: show_host(&mount.mountpoint),
         uuid: volume.uuid(),
         entries: refreshed.entries,
@@ -182,23 +182,23 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
         files: names.len() - directories,
         directories,
         kernel: volume.is_kernel().then_some(Placed {
-            files: placed.files,
-            directories: placed.directories,
-            retired: placed.retired,
-            unchanged: placed.unchanged,
-            elsewhere: placed.elsewhere,
+            files: done.files,
+            directories: done.directories,
+            retired: done.retired,
+            unchanged: done.unchanged,
+            elsewhere: done.elsewhere,
         }),
         findings: volume.findings().iter().map(FindingReport::from).collect(),
     };
     if args.json {
-        output.json(&played)?;
+        output.json(&report)?;
         return Ok(0);
     }
     output.line(format_args!(
         "{}: {} entries replayed, {} files, {} directories",
-        played.mountpoint, played.entries, played.files, played.directories
+        report.mountpoint, report.entries, report.files, report.directories
     ))?;
-    if let Some(placed) = &played.kernel {
+    if let Some(placed) = &report.kernel {
         output.line(format_args!(
             "the kernel: {} files and {} directories placed, {} names retired, {} entries as they \
              were",
@@ -211,11 +211,11 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
             ));
         }
     }
-    if !played.findings.is_empty() {
+    if !report.findings.is_empty() {
         crate::complain(&format!(
             "famfs: warning: {} findings; `famfs fsck {}` lists them",
-            played.findings.len(),
-            played.mountpoint
+            report.findings.len(),
+            report.mountpoint
         ));
     }
     Ok(0)

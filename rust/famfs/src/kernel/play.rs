@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use famfs_core::entry::Owner;
 use famfs_core::superblock::Role;
 use famfs_core::units::{DeviceIndex, Slot};
+use famfs_sys::ioctl::FileMap;
 
 use super::{KernelFiles, Shown, VERSIONS, file_map};
 use crate::error::{Error, Result};
@@ -131,7 +132,7 @@ impl Inner {
         }
         let before = match at_name {
             Shown::Nothing => None,
-            Shown::File(_, found) => Some(self.version_shown(kernel, volume, stat, &found)?),
+            Shown::File(_, found) => Some(version_shown(kernel, volume, stat, &found)?),
             // A plain cp left it: it has no bytes, and no place in the log.
             Shown::Bare => {
                 kernel.remove_bare(&stat.path)?;
@@ -144,26 +145,6 @@ impl Inner {
         played.files += 1;
         played.retired += u64::from(before.is_some());
         Ok(())
-    }
-
-    /// The slot of the version that the kernel shows at a name.
-    fn version_shown(
-        &self,
-        kernel: &KernelFiles,
-        volume: &Volume,
-        stat: &Stat,
-        found: &famfs_sys::ioctl::FileMap,
-    ) -> Result<Slot> {
-        let versions = volume.versions(&stat.path)?;
-        let known = versions.iter().find(|version| {
-            version
-                .map
-                .as_ref()
-                .is_some_and(|map| file_map(version.size, map) == *found)
-        });
-        known
-            .map(|version| version.slot)
-            .ok_or_else(|| in_the_way(kernel, &stat.path))
     }
 
     /// A slot that made nothing may have taken a name away.
@@ -196,6 +177,25 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// The slot of the version that the kernel shows at a name.
+fn version_shown(
+    kernel: &KernelFiles,
+    volume: &Volume,
+    stat: &Stat,
+    found: &FileMap,
+) -> Result<Slot> {
+    let versions = volume.versions(&stat.path)?;
+    let known = versions.iter().find(|version| {
+        version
+            .map
+            .as_ref()
+            .is_some_and(|map| file_map(version.size, map) == *found)
+    });
+    known
+        .map(|version| version.slot)
+        .ok_or_else(|| in_the_way(kernel, &stat.path))
 }
 
 fn in_the_way(kernel: &KernelFiles, path: &[u8]) -> Error {
