@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import builder, kernels
+from lab.archive import run
 from lab.guest import Guest, SharedMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).resolve().parent
+TOP = HERE.parent.parent
 MNT = "/mnt/famfs"
 
 
@@ -23,7 +26,7 @@ class Way:
     """A kernel, and the way it reaches the shared memory."""
 
     series: str
-    #: ``pmem``, ``fsdev`` or ``range``.
+    #: ``pmem``, ``fsdev``, ``range``, or ``devdax`` for the library way.
     device: str
 
     def __str__(self) -> str:
@@ -40,9 +43,8 @@ class Way:
     @property
     def name(self) -> str:
         """Its name below /sys/fs/famfs."""
-        return {"pmem": "pmem0", "fsdev": "dax0.0", "range": "range-0x40000000+0x20000000"}[
-            self.device
-        ]
+        names = {"pmem": "pmem0", "range": "range-0x40000000+0x20000000"}
+        return names.get(self.device, "dax0.0")
 
     @property
     def mount(self) -> str:
@@ -51,6 +53,7 @@ class Way:
             "pmem": "mount -t famfs /dev/pmem0",
             "fsdev": "mount -t famfs /dev/dax0.0",
             "range": "mount -t famfs -o range=0x40000000+0x20000000 none",
+            "devdax": "famfs mount --library /dev/dax0.0",
         }[self.device]
 
     @property
@@ -68,7 +71,8 @@ class Way:
         )
         if self.device == "range":
             return unbind
-        return f"{unbind}; modprobe fsdev_dax; echo dax0.0 > {dax}/fsdev_dax/new_id; sleep 0.2"
+        driver = "fsdev_dax" if self.device == "fsdev" else "device_dax"
+        return f"{unbind}; modprobe {driver}; echo dax0.0 > {dax}/{driver}/new_id; sleep 0.2"
 
 
 WAYS = [
@@ -82,6 +86,13 @@ WAYS = [
 ]
 
 
+def program() -> Path:
+    """Build the famfs command, and say where it is."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target"))
+    run("cargo", "build", "-q", "-p", "famfs-cli", cwd=TOP)
+    return target / "debug" / "famfs"
+
+
 class Lab:
     """Guests by kind, and what they see of the host."""
 
@@ -90,6 +101,10 @@ class Lab:
         self._guests: dict[Way, tuple[Guest, SharedMemory]] = {}
         for path in (HERE / "guest_side").glob("*.py"):
             shutil.copy(path, share)
+        (share / "bin").mkdir()
+        shutil.copy(program(), share / "bin")
+        # The package as it was built into the tree, the extension in it.
+        shutil.copytree(TOP / "python", share / "python")
 
     def module(self, series: str) -> str:
         """The path of the module for a kernel, as guests see it."""

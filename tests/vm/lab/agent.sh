@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs in a guest: takes commands from the host, a line of base64 each, and answers with their exit
 # status and output. One after the other; what must go on beside it is started with &.
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
+export PYTHONPATH=/host/python:/site PYTHONDONTWRITEBYTECODE=1 PATH=/host/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 port=/dev/virtio-ports/agent
 exec 3<>"$port"
 echo "ready $(uname -r)" >&3

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 MIB = 1 << 20
+#: The packages of the Python that runs the tests: guests import them from ``/site``.
+SITE = Path(sysconfig.get_paths()["purelib"])
 #: Where guests see the shared memory, bytes.
 SHARED_AT = 1 << 30
 TOOLS = ("bash", "base-files", "coreutils", "dash", "kmod", "libc-bin", "mount", "util-linux",
@@ -147,6 +150,8 @@ class Guest:
             -device virtio-9p-pci,fsdev=root,mount_tag=root
             -fsdev local,id=host,path={share},security_model=none,readonly=on,multidevs=remap
             -device virtio-9p-pci,fsdev=host,mount_tag=host
+            -fsdev local,id=site,path={SITE},security_model=none,readonly=on,multidevs=remap
+            -device virtio-9p-pci,fsdev=site,mount_tag=site
             -serial file:{self.console}
             -kernel {kernel.image} -initrd {initramfs(kernel)}
         """.split()

@@ -17,6 +17,8 @@ mkdir -p /newroot/proc /newroot/sys /newroot/dev /newroot/run /newroot/host /new
 mkdir -p /newroot/usr/lib/modules /newroot/dev/shm
 cp -a /lib/modules/* /newroot/usr/lib/modules/
 mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000 host /newroot/host
+mkdir -p /newroot/site
+mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=512000 site /newroot/site
 mount --move /proc /newroot/proc
 mount --move /sys /newroot/sys
 mount --move /dev /newroot/dev
