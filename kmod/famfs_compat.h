@@ -46,7 +46,7 @@ typedef int famfs_mkdir_t;
 #define FAMFS_CREATE_EXCL	, bool excl
 #endif
 
-#if FAMFS_HAS(6, 6)
+#if FAMFS_HAS(6, 7)
 static inline void famfs_init_times(struct inode *inode)
 {
 	simple_inode_init_ts(inode);
@@ -79,7 +79,7 @@ static inline void famfs_inode_changed(struct inode *inode)
 #endif
 
 /* A name that stays until it is taken away: no disk has it. */
-#if FAMFS_HAS(7, 0)
+#if FAMFS_HAS(6, 19)
 static inline void famfs_name(struct dentry *dentry, struct inode *inode)
 {
 	d_make_persistent(dentry, inode);
@@ -92,7 +92,6 @@ static inline void famfs_add_name(struct dentry *dentry, struct inode *inode)
 }
 
 #define famfs_kill_names	kill_anon_super
-#define famfs_drop_inode	inode_just_drop
 #else
 static inline void famfs_name(struct dentry *dentry, struct inode *inode)
 {
@@ -107,7 +106,26 @@ static inline void famfs_add_name(struct dentry *dentry, struct inode *inode)
 }
 
 #define famfs_kill_names	kill_litter_super
+#endif
+
+/* An inode without a name and without users goes at once. */
+#if FAMFS_HAS(6, 18)
+#define famfs_drop_inode	inode_just_drop
+#else
 #define famfs_drop_inode	generic_delete_inode
+#endif
+
+/* Whether an inode without a name may get one. */
+#if FAMFS_HAS(6, 19)
+static inline bool famfs_is_linkable(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_LINKABLE;
+}
+#else
+static inline bool famfs_is_linkable(struct inode *inode)
+{
+	return READ_ONCE(inode->i_state) & I_LINKABLE;
+}
 #endif
 
 /*
@@ -132,39 +150,30 @@ static inline void famfs_release_pages(struct inode *inode)
 }
 #endif
 
-/* The same for a file that stays, with its invalidate_lock held. */
+/*
+ * The same for a file that stays, with its invalidate_lock held, which is let
+ * go while a pin is waited for. No signal ends it: the memory is about to go.
+ */
 #if FAMFS_HAS(6, 15)
-static inline void famfs_wait_unpinned(struct inode *inode)
-{
-	filemap_invalidate_unlock(inode->i_mapping);
-	schedule();
-	filemap_invalidate_lock(inode->i_mapping);
-}
-
-static inline void famfs_drop_pages(struct inode *inode)
-{
-	int err;
-
-	do
-		err = dax_break_layout(inode, 0, LLONG_MAX,
-				       famfs_wait_unpinned);
-	while (err == -ERESTARTSYS && !signal_pending(current));
-	truncate_inode_pages(inode->i_mapping, 0);
-}
+#define famfs_wait_idle(page) \
+	wait_var_event(page, dax_page_is_idle(page))
 #else
+#define famfs_wait_idle(page) \
+	wait_var_event(&(page)->_refcount, \
+		       atomic_read(&(page)->_refcount) == 1)
+#endif
+
 static inline void famfs_drop_pages(struct inode *inode)
 {
 	struct page *page;
 
 	while ((page = dax_layout_busy_page(inode->i_mapping))) {
 		filemap_invalidate_unlock(inode->i_mapping);
-		wait_var_event(&page->_refcount,
-			       atomic_read(&page->_refcount) == 1);
+		famfs_wait_idle(page);
 		filemap_invalidate_lock(inode->i_mapping);
 	}
 	truncate_inode_pages(inode->i_mapping, 0);
 }
-#endif
 
 /* Faults of one page and of 2 MiB. */
 #if FAMFS_HAS(6, 6)
@@ -188,9 +197,11 @@ typedef enum page_entry_size famfs_order_t;
 #include <linux/pfn_t.h>
 typedef pfn_t famfs_pfn_t;
 #define famfs_pfn(addr)		phys_to_pfn_t(addr, PFN_DEV | PFN_MAP)
+#define famfs_pfn_phys(pfn)	pfn_t_to_phys(pfn)
 #else
 typedef unsigned long famfs_pfn_t;
 #define famfs_pfn(addr)		PHYS_PFN(addr)
+#define famfs_pfn_phys(pfn)	PFN_PHYS(pfn)
 #endif
 
 /* mmap: which flags a mapping gets, and that MAP_SYNC is understood. */
@@ -206,7 +217,7 @@ static inline void famfs_want_huge(struct vm_area_struct *vma)
 }
 #endif
 
-#if FAMFS_HAS(6, 12)
+#if FAMFS_HAS(6, 10)
 #define FAMFS_MAY_SYNC		.fop_flags = FOP_MMAP_SYNC
 #else
 #define FAMFS_MAY_SYNC		.mmap_supported_flags = MAP_SYNC
@@ -270,7 +281,7 @@ static inline void famfs_bdev_close(struct famfs_bdev *bdev)
 #endif
 
 /* A device that goes away: 6.1 has no flag for it. */
-#if !FAMFS_HAS(6, 4)
+#if !FAMFS_HAS(6, 8)
 #define FAMFS_PRE_REMOVE	0
 #else
 #define FAMFS_PRE_REMOVE	MF_MEM_PRE_REMOVE

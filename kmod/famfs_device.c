@@ -52,7 +52,6 @@ static int open_bdev(struct fs_context *fc, struct famfs_sb *sbi)
 		return -EOPNOTSUPP;
 	}
 	dev->size = bdev_nr_bytes(famfs_bdev_of(bdev));
-	dev->bad = famfs_bad_get(famfs_bdev_of(bdev)->bd_dev);
 	snprintf(dev->name, sizeof(dev->name), "%pg", famfs_bdev_of(bdev));
 	return 0;
 }
@@ -119,8 +118,8 @@ static int open_fsdev(struct fs_context *fc, struct famfs_sb *sbi)
 		goto out_file;
 	}
 	dev->size = fsdev_size(dev->dax);
-	dev->bad = famfs_bad_get(devt | 1ULL << 32);
-	snprintf(dev->name, sizeof(dev->name), "%s", kbasename(fc->source));
+	snprintf(dev->name, sizeof(dev->name), "%s",
+		 file->f_path.dentry->d_name.name);
 out_file:
 	filp_close(file, NULL);
 	return err;
@@ -167,14 +166,41 @@ static int range_failure(struct dev_pagemap *pgmap, unsigned long pfn,
 	struct famfs_own_range *range =
 		container_of(pgmap, struct famfs_own_range, pgmap);
 
-	return famfs_memory_failure(range->sbi,
-				    PFN_PHYS(pfn) - pgmap->range.start,
-				    PFN_PHYS(nr_pages), flags);
+	int err = 0;
+
+	down_read(&famfs_failure_sem);
+	if (range->sbi)
+		err = famfs_memory_failure(range->sbi,
+					   PFN_PHYS(pfn) - pgmap->range.start,
+					   PFN_PHYS(nr_pages), flags);
+	up_read(&famfs_failure_sem);
+	return err;
 }
 
 static const struct dev_pagemap_ops range_pgmap_ops = {
 	.memory_failure	= range_failure,
 };
+
+/*
+ * Whether all of the range is memory that somebody put aside for such a use:
+ * not RAM, not a device's registers, not a hole.
+ */
+static bool is_set_aside(const struct famfs_range_option *option)
+{
+	static const unsigned long kinds[] = {
+		IORES_DESC_RESERVED, IORES_DESC_SOFT_RESERVED,
+		IORES_DESC_PERSISTENT_MEMORY,
+		IORES_DESC_PERSISTENT_MEMORY_LEGACY,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (region_intersects(option->start, option->size,
+				      IORESOURCE_MEM, kinds[i]) ==
+		    REGION_INTERSECTS)
+			return true;
+	return false;
+}
 
 static int open_range(struct fs_context *fc, struct famfs_sb *sbi,
 		      const struct famfs_range_option *option)
@@ -190,10 +216,8 @@ static int open_range(struct fs_context *fc, struct famfs_sb *sbi,
 	    option->size % FAMFS_UNIT ||
 	    option->start + option->size < option->start)
 		return invalf(fc, "famfs: a range is whole units of 2 MiB");
-	if (region_intersects(option->start, option->size,
-			      IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) !=
-	    REGION_DISJOINT) {
-		errorf(fc, "famfs: the range is, or has part of, the system's RAM");
+	if (!is_set_aside(option)) {
+		errorf(fc, "famfs: not all of the range is memory that was set aside (reserved, soft-reserved or persistent): see /proc/iomem");
 		return -EBUSY;
 	}
 	range = kzalloc(sizeof(*range), GFP_KERNEL);
@@ -221,12 +245,17 @@ static int open_range(struct fs_context *fc, struct famfs_sb *sbi,
 	dax = alloc_dax(range, &range_ops);
 	if (IS_ERR_OR_NULL(dax))
 		return dax ? PTR_ERR(dax) : -EOPNOTSUPP;
-	/* Other hosts read this memory: fsync writes lines back. */
+	/*
+	 * As pmem does. Other hosts read this memory: write() stores around
+	 * the caches, fsync() writes back what was stored by mappings, and
+	 * read() of a page that failed is an error, not a machine check.
+	 */
 	dax_write_cache(dax, true);
+	set_dax_nocache(dax);
+	set_dax_nomc(dax);
 	set_dax_synchronous(dax);
 	dev->dax = dax;
 	dev->size = option->size;
-	dev->bad = famfs_bad_get(option->start | 1ULL << 63);
 	snprintf(dev->name, sizeof(dev->name), "range-0x%llx+0x%llx",
 		 option->start, option->size);
 	return 0;
@@ -248,6 +277,46 @@ static void close_range(struct famfs_device *dev)
 	kfree(range);
 }
 
+/* Where the device's memory begins, whatever leads to it. */
+static int find_bad_pages(struct famfs_device *dev)
+{
+	famfs_pfn_t pfn;
+	long got;
+	int id;
+
+	id = dax_read_lock();
+	got = dax_direct_access(dev->dax, dev->base >> PAGE_SHIFT, 1,
+				DAX_ACCESS, NULL, &pfn);
+	dax_read_unlock(id);
+	if (got < 0)
+		return got;
+	dev->bad = famfs_bad_get(famfs_pfn_phys(pfn));
+	return dev->bad ? 0 : -ENOMEM;
+}
+
+static int open_any(struct fs_context *fc, struct famfs_sb *sbi,
+		    const struct famfs_range_option *range)
+{
+	struct path path;
+	umode_t mode;
+	int err;
+
+	if (range)
+		return open_range(fc, sbi, range);
+	err = kern_path(fc->source, LOOKUP_FOLLOW, &path);
+	if (err) {
+		errorf(fc, "famfs: %s: %d", fc->source, err);
+		return err;
+	}
+	mode = d_inode(path.dentry)->i_mode;
+	path_put(&path);
+	if (S_ISBLK(mode))
+		return open_bdev(fc, sbi);
+	if (S_ISCHR(mode))
+		return open_fsdev(fc, sbi);
+	return invalf(fc, "famfs: %s is no device", fc->source);
+}
+
 /**
  * famfs_device_open - take hold of the device for one mount
  * @fc: the mount's context: the device's path, and where messages go
@@ -261,31 +330,17 @@ static void close_range(struct famfs_device *dev)
 int famfs_device_open(struct fs_context *fc, struct famfs_sb *sbi,
 		      const struct famfs_range_option *range)
 {
-	struct path path;
-	umode_t mode;
 	int err;
 
-	if (range) {
-		err = open_range(fc, sbi, range);
-	} else {
-		err = kern_path(fc->source, LOOKUP_FOLLOW, &path);
-		if (err) {
-			errorf(fc, "famfs: %s: %d", fc->source, err);
-			return err;
-		}
-		mode = d_inode(path.dentry)->i_mode;
-		path_put(&path);
-		if (S_ISBLK(mode))
-			err = open_bdev(fc, sbi);
-		else if (S_ISCHR(mode))
-			err = open_fsdev(fc, sbi);
-		else
-			return invalf(fc, "famfs: %s is no device", fc->source);
-	}
+	/* Nobody is told of a failure before it is known what failed. */
+	down_write(&famfs_failure_sem);
+	err = open_any(fc, sbi, range);
+	if (!err)
+		err = find_bad_pages(&sbi->dev);
+	sbi->dev.connected = true;
+	up_write(&famfs_failure_sem);
 	if (err)
 		return err;
-	if (!sbi->dev.bad)
-		return -ENOMEM;
 	sbi->dev.size = round_down(sbi->dev.size, FAMFS_UNIT);
 	if (sbi->dev.size < 2 * FAMFS_UNIT || sbi->dev.base % FAMFS_UNIT)
 		return invalf(fc, "famfs: %s is too small, or doesn't begin on a whole 2 MiB",
@@ -294,17 +349,41 @@ int famfs_device_open(struct fs_context *fc, struct famfs_sb *sbi,
 }
 
 /**
- * famfs_device_close - let the device go
+ * famfs_device_disconnect - be told of no failure any more
  * @sbi: the mount, whose inodes are gone
+ *
+ * Called with famfs_failure_sem held to be written.
+ */
+void famfs_device_disconnect(struct famfs_sb *sbi)
+{
+	struct famfs_device *dev = &sbi->dev;
+
+	if (dev->range)
+		dev->range->sbi = NULL;
+	else if (dev->dax)
+		fs_put_dax(dev->dax, sbi);
+	dev->connected = false;
+}
+
+/**
+ * famfs_device_close - let the device go
+ * @sbi: the mount
  */
 void famfs_device_close(struct famfs_sb *sbi)
 {
 	struct famfs_device *dev = &sbi->dev;
 
+	if (dev->connected) {
+		down_write(&famfs_failure_sem);
+		famfs_device_disconnect(sbi);
+		up_write(&famfs_failure_sem);
+	}
+	/*
+	 * Not under the semaphore: who tells of a failure holds the pages
+	 * that this waits for.
+	 */
 	if (dev->range)
 		close_range(dev);
-	else if (dev->dax)
-		fs_put_dax(dev->dax, sbi);
 	if (dev->bdev)
 		famfs_bdev_close(dev->bdev);
 	if (dev->bad)

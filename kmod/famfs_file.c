@@ -142,10 +142,8 @@ out:
  * The super block has no writeback of its own, which would make
  * filemap_fdatawrite() do nothing: dirty lines are written back from here.
  */
-static int famfs_fsync(struct file *file, loff_t start, loff_t end,
-		       int datasync)
+int famfs_write_back(struct inode *inode, loff_t start, loff_t end)
 {
-	struct inode *inode = file_inode(file);
 	struct famfs_sb *sbi = FAMFS_SB(inode->i_sb);
 	struct writeback_control wbc = {
 		.sync_mode	= WB_SYNC_ALL,
@@ -162,12 +160,22 @@ static int famfs_fsync(struct file *file, loff_t start, loff_t end,
 					   &wbc);
 }
 
+static int famfs_fsync(struct file *file, loff_t start, loff_t end,
+		       int datasync)
+{
+	return famfs_write_back(file_inode(file), start, end);
+}
+
 static void count_fault(struct famfs_sb *sbi, unsigned int order,
 			vm_fault_t ret)
 {
-	if (ret & VM_FAULT_FALLBACK)
-		this_cpu_inc(sbi->stats->fallbacks);
-	else if (ret & VM_FAULT_ERROR)
+	if (ret & VM_FAULT_FALLBACK) {
+		/* 1 GiB is asked for too, and never given. */
+		if (order == PMD_ORDER)
+			this_cpu_inc(sbi->stats->fallbacks);
+		return;
+	}
+	if (ret & VM_FAULT_ERROR)
 		this_cpu_inc(sbi->stats->failed);
 	else if (order)
 		this_cpu_inc(sbi->stats->faults_2m);
@@ -260,4 +268,5 @@ const struct file_operations famfs_file_ops = {
 
 const struct address_space_operations famfs_aops = {
 	.dirty_folio	= noop_dirty_folio,
+	.direct_IO	= noop_direct_IO,
 };

@@ -24,6 +24,7 @@
 #include <linux/maple_tree.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
+#include <linux/rwsem.h>
 #include <linux/xarray.h>
 
 #include "famfs_compat.h"
@@ -32,13 +33,18 @@
 
 #define FAMFS_VERSION "0.1.0"
 
+#if BITS_PER_LONG != 64
+#error "famfs is for 64-bit kernels"
+#endif
+
 struct famfs_sb;
 
 /**
  * struct famfs_bad - the pages of a device that failed
  * @link: in the module's list of all of them
  * @users: mounts, and the list itself
- * @device: which device, by its number or by where its memory begins
+ * @device: which memory, by the physical address that it begins at: whatever
+ *	driver, device number or mount option leads to it
  * @pages: page number on the device -> a value, for each bad page
  *
  * Nothing else keeps a bad page away from those who map it again, and a new
@@ -60,6 +66,7 @@ struct famfs_bad {
  * @bad: its bad pages
  * @bdev: the block device, for /dev/pmem
  * @range: the physical range and its pages, where the module owns them
+ * @connected: whether failures of @dax are told to this mount
  * @name: as in /sys/fs/famfs
  */
 struct famfs_device {
@@ -69,6 +76,7 @@ struct famfs_device {
 	struct famfs_bad	*bad;
 	struct famfs_bdev	*bdev;
 	struct famfs_own_range	*range;
+	bool			connected;
 	char			name[64];
 };
 
@@ -152,11 +160,13 @@ struct famfs_range_option {
 
 int famfs_device_open(struct fs_context *fc, struct famfs_sb *sbi,
 		      const struct famfs_range_option *range);
+void famfs_device_disconnect(struct famfs_sb *sbi);
 void famfs_device_close(struct famfs_sb *sbi);
 
 /* famfs_file.c */
 extern const struct file_operations famfs_file_ops;
 extern const struct address_space_operations famfs_aops;
+int famfs_write_back(struct inode *inode, loff_t start, loff_t end);
 int famfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		 u64 start, u64 len);
 
@@ -173,6 +183,9 @@ void famfs_unclaim(struct inode *inode);
 int famfs_retire(struct file *dir, const struct famfs_retire __user *arg);
 
 /* famfs_ras.c */
+extern struct rw_semaphore famfs_failure_sem;
+struct inode *famfs_next_file(struct famfs_sb *sbi, unsigned long *unit,
+			      unsigned long last, bool wait);
 extern const struct dax_holder_operations famfs_holder_ops;
 struct famfs_bad *famfs_bad_get(u64 device);
 void famfs_bad_put(struct famfs_bad *bad);

@@ -79,14 +79,19 @@ static int install_locked(struct inode *inode, const struct famfs_map *map)
 		return -EEXIST;
 	mutex_lock(&sbi->lock);
 	err = READ_ONCE(sbi->dead) ? -EIO : claim(sbi, inode, map);
+	if (!err) {
+		i_size_write(inode, map->size);
+		inode->i_blocks = famfs_map_allocated(map) >> 9;
+		/*
+		 * Whoever sees the map sees it whole; and whoever finds the
+		 * inode among the claims, under the lock, finds a map.
+		 */
+		smp_store_release(&FAMFS_I(inode)->map, map);
+	}
 	mutex_unlock(&sbi->lock);
-	if (err)
-		return err;
-	i_size_write(inode, map->size);
-	/* Whoever sees the map sees it whole. */
-	smp_store_release(&FAMFS_I(inode)->map, map);
-	trace_famfs_install(inode, map);
-	return 0;
+	if (!err)
+		trace_famfs_install(inode, map);
+	return err;
 }
 
 /* Judges a map that was copied in, and gives it to the file, once. */

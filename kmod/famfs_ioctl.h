@@ -60,7 +60,7 @@ struct famfs_extent {
 /* An interleaved extent: chunk n of the file lies on strip n % nstrips. */
 struct famfs_interleave {
 	__u64	nstrips;
-	__u64	chunk_size;	/* bytes, a multiple of FAMFS_UNIT */
+	__u64	chunk_size;	/* bytes, a power of two, FAMFS_UNIT or more */
 	__u64	nbytes;		/* of the file that lie here */
 	__u64	strips;		/* user pointer: struct famfs_extent[nstrips] */
 };
@@ -114,7 +114,7 @@ struct famfs_bad_ranges {
  * of the log slot that made it.
  */
 struct famfs_retire {
-	__u64	slot;		/* of the file that has the name now */
+	__u64	slot;		/* what the old file is called from now on */
 	__s32	successor;	/* the file that gets it, without a name yet; or -1 */
 	__u32	name_len;	/* bytes */
 	__u64	name;		/* user pointer: the last part of the path */

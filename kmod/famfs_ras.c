@@ -12,12 +12,20 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/dax.h>
+#include <linux/delay.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "famfs_internal.h"
 #include "famfs_trace.h"
+
+/*
+ * Read by who tells of a failure, which may come at any moment and from any
+ * thread; written by who takes a device or lets it go. So nobody is told of a
+ * device that is half open, and no mount goes while somebody acts for it.
+ */
+DECLARE_RWSEM(famfs_failure_sem);
 
 static DEFINE_MUTEX(famfs_bad_lock);	/* the list, and who uses what on it */
 static LIST_HEAD(famfs_bad_list);
@@ -126,6 +134,7 @@ int famfs_bad_next(const struct famfs_device *dev, struct famfs_range *range)
 	if (!xa_find(&dev->bad->pages, &first, ULONG_MAX, XA_PRESENT))
 		return 0;
 	next = first;
+	/* Whoever asks may hold a page of sysfs: not longer than it takes. */
 	while (xa_load(&dev->bad->pages, ++next))
 		cond_resched();
 	range->offset = (u64)first << PAGE_SHIFT;
@@ -133,30 +142,37 @@ int famfs_bad_next(const struct famfs_device *dev, struct famfs_range *range)
 	return 1;
 }
 
-/*
- * The next file that has memory at or after a unit; *unit moves behind that
- * memory. The caller puts the inode.
+/**
+ * famfs_next_file - the next file that has memory at or after a unit
+ * @sbi: the mount
+ * @unit: in: where to begin; out: behind the memory that was found
+ * @last: the last unit to look at
+ * @wait: for files that are being evicted, which still have their pages for a
+ *	while, until they have let go of them; otherwise they are passed over
+ *
+ * Return: its inode, which the caller puts; NULL when there is none any more.
  */
-static struct inode *next_file(struct famfs_sb *sbi, unsigned long *unit,
-			       unsigned long last)
+struct inode *famfs_next_file(struct famfs_sb *sbi, unsigned long *unit,
+			      unsigned long last, bool wait)
 {
-	struct inode *inode = NULL;
+	struct inode *found, *inode;
 
-	mutex_lock(&sbi->lock);
-	while (!inode && *unit <= last) {
+	for (;;) {
 		MA_STATE(mas, &sbi->claims, *unit, *unit);
 
+		mutex_lock(&sbi->lock);
 		rcu_read_lock();
-		inode = mas_find(&mas, last);
+		found = *unit <= last ? mas_find(&mas, last) : NULL;
 		rcu_read_unlock();
-		if (!inode)
-			break;
-		*unit = mas.last + 1;
-		/* One that is being evicted has let go of its pages. */
-		inode = igrab(inode);
+		inode = found ? igrab(found) : NULL;
+		if (inode || !wait)
+			*unit = mas.last + 1;
+		mutex_unlock(&sbi->lock);
+		if (inode || !found)
+			return inode;
+		if (wait)
+			fsleep(1000);
 	}
-	mutex_unlock(&sbi->lock);
-	return inode;
 }
 
 /* Signals those who map the range through this file. */
@@ -201,7 +217,7 @@ static void shut_down(struct famfs_sb *sbi)
 	mutex_unlock(&sbi->lock);
 	pr_err("%s is gone: unmount it\n", sbi->dev.name);
 	trace_famfs_shutdown(sbi->dev.name);
-	while ((inode = next_file(sbi, &unit, ULONG_MAX))) {
+	while ((inode = famfs_next_file(sbi, &unit, ULONG_MAX, true))) {
 		filemap_invalidate_lock(inode->i_mapping);
 		unmap_mapping_range(inode->i_mapping, 0, 0, 1);
 		famfs_drop_pages(inode);
@@ -212,6 +228,9 @@ static void shut_down(struct famfs_sb *sbi)
 
 /**
  * famfs_memory_failure - memory under a mount failed, or is going away
+ *
+ * Called with famfs_failure_sem held to be read.
+ *
  * @sbi: the mount
  * @offset: where it begins on the device, bytes
  * @len: how long it is, bytes; all of it from 0 on says that the device goes
@@ -243,18 +262,19 @@ int famfs_memory_failure(struct famfs_sb *sbi, u64 offset, u64 len, int flags)
 	err = mark_bad(sbi->dev.bad, &range);
 	unit = range.offset / FAMFS_UNIT;
 	last = (range.offset + range.len - 1) / FAMFS_UNIT;
-	while ((inode = next_file(sbi, &unit, last))) {
+	while ((inode = famfs_next_file(sbi, &unit, last, false))) {
 		kill_mappers(inode, range, flags);
 		iput(inode);
 	}
 	return err;
 }
 
-static int famfs_notify_failure(struct dax_device *dax, u64 offset, u64 len,
-				int flags)
+static int notify_failure_of(struct famfs_sb *sbi, u64 offset, u64 len,
+			     int flags)
 {
-	struct famfs_sb *sbi = dax_holder(dax);
-
+	/* The mount went meanwhile: nobody has the memory through it. */
+	if (!sbi)
+		return 0;
 	/* A partition sees its own part of the device alone. */
 	if (offset == 0 && len == U64_MAX)
 		return famfs_memory_failure(sbi, 0, U64_MAX, flags);
@@ -265,6 +285,17 @@ static int famfs_notify_failure(struct dax_device *dax, u64 offset, u64 len,
 		offset = sbi->dev.base;
 	}
 	return famfs_memory_failure(sbi, offset - sbi->dev.base, len, flags);
+}
+
+static int famfs_notify_failure(struct dax_device *dax, u64 offset, u64 len,
+				int flags)
+{
+	int err;
+
+	down_read(&famfs_failure_sem);
+	err = notify_failure_of(dax_holder(dax), offset, len, flags);
+	up_read(&famfs_failure_sem);
+	return err;
 }
 
 const struct dax_holder_operations famfs_holder_ops = {

@@ -49,25 +49,6 @@ static struct dentry *find_versions(struct super_block *sb)
 	return versions;
 }
 
-/*
- * Locks both directories as the VFS does for a rename across two, whose mutex
- * keeps any other such pair away; the versions' directory is never an
- * ancestor of the other.
- */
-static void lock_both(struct dentry *dir, struct dentry *versions)
-{
-	mutex_lock(&dir->d_sb->s_vfs_rename_mutex);
-	inode_lock_nested(d_inode(dir), I_MUTEX_PARENT);
-	inode_lock_nested(d_inode(versions), I_MUTEX_PARENT2);
-}
-
-static void unlock_both(struct dentry *dir, struct dentry *versions)
-{
-	inode_unlock(d_inode(versions));
-	inode_unlock(d_inode(dir));
-	mutex_unlock(&dir->d_sb->s_vfs_rename_mutex);
-}
-
 /* The file that gets the name: of this mount, with a map, without a name. */
 static int check_successor(struct file *file, struct super_block *sb)
 {
@@ -77,84 +58,134 @@ static int check_successor(struct file *file, struct super_block *sb)
 		return -EXDEV;
 	if (!S_ISREG(inode->i_mode) || !famfs_map_of(inode))
 		return -EINVAL;
-	return inode->i_nlink ? -EEXIST : 0;
+	if (inode->i_nlink)
+		return -EEXIST;
+	/* Made to stay without one, or its name was taken away. */
+	return famfs_is_linkable(inode) ? 0 : -EINVAL;
 }
 
-/* What is in the way of a directory's name, or of a file's. */
-static int check_old(struct dentry *old, bool successor)
+/*
+ * A directory goes as by rmdir(2), of which this is the VFS's part too: nobody
+ * can make anything in it any more, whoever has it open.
+ */
+static int retire_directory(struct inode *dir, struct dentry *old)
 {
-	if (!old || d_is_negative(old))
-		return -ENOENT;
-	if (d_mountpoint(old))
-		return -EBUSY;
-	if (d_is_dir(old)) {
-		if (successor)
-			return -EISDIR;
-		return simple_empty(old) ? 0 : -ENOTEMPTY;
+	struct inode *inode = d_inode(old);
+	int err = -EBUSY;
+
+	inode_lock_nested(inode, I_MUTEX_CHILD);
+	if (!d_mountpoint(old)) {
+		shrink_dcache_parent(old);
+		err = simple_rmdir(dir, old);
 	}
-	return famfs_map_of(d_inode(old)) ? 0 : -EINVAL;
+	if (!err) {
+		inode->i_flags |= S_DEAD;
+		dont_mount(old);
+	}
+	inode_unlock(inode);
+	if (!err)
+		d_delete(old);
+	return err;
 }
 
-static void move_to_versions(struct dentry *old, struct dentry *place,
-			     struct inode *dir, struct inode *versions)
+/*
+ * Gives the successor the name, with both directories locked. Its own lock
+ * comes after theirs, as in linkat(2), which could give it a name elsewhere.
+ */
+static int succeed(struct dentry *dir, struct dentry *old, struct dentry *place,
+		   const char *name, size_t len, struct file *successor)
 {
-	d_move(old, place);
-	famfs_dir_changed(dir);
-	famfs_dir_changed(versions);
-	famfs_inode_changed(d_inode(old));
+	struct inode *inode = file_inode(successor);
+	struct dentry *fresh;
+	int err;
+
+	/* Everything that can fail comes before the first change. */
+	fresh = make(dir, name, len);
+	if (!fresh)
+		return -ENOMEM;
+	inode_lock(inode);
+	err = check_successor(successor, dir->d_sb);
+	if (!err) {
+		d_move(old, place);
+		inc_nlink(inode);
+		ihold(inode);
+		famfs_inode_changed(inode);
+		famfs_add_name(fresh, inode);
+		/* The name has the reference now. */
+		fsnotify_create(d_inode(dir), fresh);
+		fresh = NULL;
+	}
+	inode_unlock(inode);
+	dput(fresh);
+	return err;
 }
 
-static int retire_locked(struct dentry *dir, struct dentry *versions,
-			 const char *name, size_t len, u64 slot,
-			 struct file *successor)
+/* With both directories locked. */
+static int retire_file(struct dentry *dir, struct dentry *versions,
+		       struct dentry *old, const char *name, size_t len,
+		       u64 slot, struct file *successor)
 {
-	struct dentry *old, *place = NULL, *fresh = NULL;
+	struct dentry *place;
 	char number[24];
 	int err, digits;
 
-	old = find(dir, name, len);
-	err = check_old(old, successor != NULL);
-	if (err)
-		goto out;
-	if (d_is_dir(old)) {
-		err = simple_rmdir(d_inode(dir), old);
-		goto out;
-	}
+	if (d_mountpoint(old))
+		return -EBUSY;
+	if (!famfs_map_of(d_inode(old)))
+		return -EINVAL;
 	digits = snprintf(number, sizeof(number), "%llu", slot);
 	place = find(versions, number, digits);
 	err = -EEXIST;
 	if (place && d_is_positive(place))
 		goto out;
-	/* Everything that can fail comes before the first change. */
 	err = -ENOMEM;
 	if (!place)
 		place = make(versions, number, digits);
 	if (!place)
 		goto out;
-	if (successor) {
-		fresh = make(dir, name, len);
-		if (!fresh)
-			goto out;
-		/* Looked at again: the lock is held only now. */
-		err = check_successor(successor, dir->d_sb);
-		if (err)
-			goto out;
-	}
 	err = 0;
-	move_to_versions(old, place, d_inode(dir), d_inode(versions));
-	if (successor) {
-		struct inode *inode = file_inode(successor);
-
-		inc_nlink(inode);
-		ihold(inode);
-		famfs_inode_changed(inode);
-		famfs_add_name(fresh, inode);
-		fsnotify_create(d_inode(dir), fresh);
-		fresh = NULL;
-	}
+	if (successor)
+		err = succeed(dir, old, place, name, len, successor);
+	else
+		d_move(old, place);
+	if (err)
+		goto out;
+	famfs_dir_changed(d_inode(dir));
+	famfs_dir_changed(d_inode(versions));
+	famfs_inode_changed(d_inode(old));
 out:
-	dput(fresh);
 	dput(place);
+	return err;
+}
+
+/*
+ * With the directory locked. The versions' directory is locked after it, as
+ * the VFS does for a rename across two: s_vfs_rename_mutex keeps any other
+ * such pair away, and that directory is never an ancestor of this one.
+ */
+static int retire_locked(struct dentry *dir, const char *name,
+			 const struct famfs_retire *ask, struct file *successor)
+{
+	struct dentry *old, *versions;
+	int err = -ENOENT;
+
+	old = find(dir, name, ask->name_len);
+	if (!old || d_is_negative(old))
+		goto out;
+	if (d_is_dir(old)) {
+		err = successor ? -EISDIR : retire_directory(d_inode(dir), old);
+		goto out;
+	}
+	versions = find_versions(dir->d_sb);
+	if (!versions)
+		goto out;
+	inode_lock_nested(d_inode(versions), I_MUTEX_PARENT2);
+	if (!IS_DEADDIR(d_inode(versions)))
+		err = retire_file(dir, versions, old, name, ask->name_len,
+				  ask->slot, successor);
+	inode_unlock(d_inode(versions));
+	dput(versions);
+out:
 	dput(old);
 	return err;
 }
@@ -176,12 +207,16 @@ static char *copy_name(const struct famfs_retire *ask)
 	return name;
 }
 
-/* Files below .meta are not the log's to name. */
-static bool is_below_meta(struct dentry *dir)
+/* What is below .meta, and .meta itself, is not the log's to name. */
+static bool is_meta(struct dentry *dir, const char *name)
 {
-	struct dentry *meta = find(dir->d_sb->s_root, ".meta", 5);
-	bool below = meta && is_subdir(dir, meta);
+	struct dentry *meta;
+	bool below;
 
+	if (dir == dir->d_sb->s_root)
+		return !strcmp(name, ".meta");
+	meta = find(dir->d_sb->s_root, ".meta", 5);
+	below = meta && is_subdir(dir, meta);
 	dput(meta);
 	return below;
 }
@@ -189,27 +224,24 @@ static bool is_below_meta(struct dentry *dir)
 static int retire_in(struct dentry *dir, const struct famfs_retire *ask,
 		     struct file *successor)
 {
-	struct dentry *versions;
 	char *name;
 	int err;
 
-	if (!d_is_dir(dir) || is_below_meta(dir))
-		return -EINVAL;
+	if (!d_is_dir(dir))
+		return -ENOTDIR;
 	name = copy_name(ask);
 	if (IS_ERR(name))
 		return PTR_ERR(name);
-	err = -ENOENT;
-	versions = find_versions(dir->d_sb);
-	if (!versions)
+	err = -EINVAL;
+	if (is_meta(dir, name))
 		goto out;
-	lock_both(dir, versions);
-	if (IS_DEADDIR(d_inode(dir)) || IS_DEADDIR(d_inode(versions)))
-		err = -ENOENT;
-	else
-		err = retire_locked(dir, versions, name, ask->name_len,
-				    ask->slot, successor);
-	unlock_both(dir, versions);
-	dput(versions);
+	mutex_lock(&dir->d_sb->s_vfs_rename_mutex);
+	inode_lock_nested(d_inode(dir), I_MUTEX_PARENT);
+	err = -ENOENT;
+	if (!IS_DEADDIR(d_inode(dir)))
+		err = retire_locked(dir, name, ask, successor);
+	inode_unlock(d_inode(dir));
+	mutex_unlock(&dir->d_sb->s_vfs_rename_mutex);
 out:
 	kfree(name);
 	return err;

@@ -17,6 +17,11 @@
 #define CREATE_TRACE_POINTS
 #include "famfs_trace.h"
 
+/* Where the reference's tools look for the version of the interface. */
+static int famfs_kabi_version = FAMFS_KABI_VERSION;
+module_param(famfs_kabi_version, int, 0444);
+MODULE_PARM_DESC(famfs_kabi_version, "version of the ioctls");
+
 static struct kmem_cache *famfs_inodes;
 
 /* What mount(2) was told, until there is a super block. */
@@ -82,12 +87,31 @@ static int famfs_show_options(struct seq_file *seq, struct dentry *root)
 	return 0;
 }
 
+/* What was stored through mappings, for all files: syncfs and umount. */
+static int famfs_sync_fs(struct super_block *sb, int wait)
+{
+	struct famfs_sb *sbi = FAMFS_SB(sb);
+	unsigned long unit = 0;
+	struct inode *inode;
+	int err = 0, ret;
+
+	if (!wait)
+		return 0;
+	while ((inode = famfs_next_file(sbi, &unit, ULONG_MAX, false))) {
+		ret = famfs_write_back(inode, 0, LLONG_MAX);
+		err = err ? err : ret;
+		iput(inode);
+	}
+	return err;
+}
+
 static const struct super_operations famfs_super_ops = {
 	.alloc_inode	= famfs_alloc_inode,
 	.free_inode	= famfs_free_inode,
 	.evict_inode	= famfs_evict_inode,
 	.drop_inode	= famfs_drop_inode,
 	.statfs		= famfs_statfs,
+	.sync_fs	= famfs_sync_fs,
 	.show_options	= famfs_show_options,
 };
 
@@ -207,8 +231,19 @@ static void famfs_free_fc(struct fs_context *fc)
 	kfree(fc->fs_private);
 }
 
+/* The device stays; mount(8) hands its options back as they were. */
 static int famfs_reconfigure(struct fs_context *fc)
 {
+	struct famfs_options *options = fc->fs_private;
+	struct famfs_device *dev = &FAMFS_SB(fc->root->d_sb)->dev;
+	char name[sizeof(dev->name)];
+
+	if (!options->has_range)
+		return 0;
+	snprintf(name, sizeof(name), "range-0x%llx+0x%llx",
+		 options->range.start, options->range.size);
+	if (!dev->range || strcmp(name, dev->name))
+		return invalf(fc, "famfs: a mounted range can't be changed");
 	return 0;
 }
 
@@ -234,8 +269,15 @@ static void famfs_kill_sb(struct super_block *sb)
 
 	if (sbi)
 		famfs_sysfs_remove(sbi);
-	/* Evicts all inodes; none reaches the device from here on. */
+	/*
+	 * Evicts all inodes; none reaches the device from here on. Whoever
+	 * tells of a failure meanwhile waits, and then finds no mount.
+	 */
+	down_write(&famfs_failure_sem);
 	famfs_kill_names(sb);
+	if (sbi)
+		famfs_device_disconnect(sbi);
+	up_write(&famfs_failure_sem);
 	famfs_sb_free(sbi);
 }
 

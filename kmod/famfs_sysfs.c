@@ -3,12 +3,13 @@
  * /sys/fs/famfs: the module's version, and for each mount, by its device's
  * name, what was counted.
  */
+#include <linux/capability.h>
 #include <linux/kobject.h>
 #include <linux/sysfs.h>
 
 #include "famfs_internal.h"
 
-static struct kobject *famfs_root;
+static struct kset *famfs_root;
 
 struct famfs_attr {
 	struct attribute attr;
@@ -70,7 +71,8 @@ static ssize_t bad_pages_show(struct famfs_sb *sbi, char *page)
 	struct famfs_range range = {};
 	int at = 0;
 
-	while (famfs_bad_next(&sbi->dev, &range))
+	/* No line is cut: there is room for two numbers of 20 digits. */
+	while (at < PAGE_SIZE - 43 && famfs_bad_next(&sbi->dev, &range))
 		at += sysfs_emit_at(page, at, "%llu+%llu\n", range.offset,
 				    range.len);
 	return at;
@@ -80,6 +82,8 @@ static ssize_t bad_pages_show(struct famfs_sb *sbi, char *page)
 static ssize_t bad_pages_store(struct famfs_sb *sbi, const char *page,
 			       size_t len)
 {
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	if (!sysfs_streq(page, "clear"))
 		return -EINVAL;
 	famfs_bad_forget(sbi->dev.bad);
@@ -141,6 +145,16 @@ static const struct kobj_type famfs_mount_type = {
 	.release	= famfs_mount_release,
 };
 
+/* By another mount, or by what is told of the module itself. */
+static bool is_taken(const char *name)
+{
+	struct kobject *other = kset_find_obj(famfs_root, name);
+
+	kobject_put(other);
+	return other || !strcmp(name, "version") ||
+	       !strcmp(name, "kabi_version");
+}
+
 /**
  * famfs_sysfs_add - show a mount
  * @sbi: the mount
@@ -149,9 +163,17 @@ static const struct kobj_type famfs_mount_type = {
  */
 int famfs_sysfs_add(struct famfs_sb *sbi)
 {
+	char name[sizeof(sbi->dev.name) + 12];
+	int n = 1;
+
 	init_completion(&sbi->gone);
+	snprintf(name, sizeof(name), "%s", sbi->dev.name);
+	/* A mount whose device went away may still have its name. */
+	while (is_taken(name))
+		snprintf(name, sizeof(name), "%s-%d", sbi->dev.name, ++n);
+	sbi->kobj.kset = famfs_root;
 	return kobject_init_and_add(&sbi->kobj, FAMFS_KTYPE(&famfs_mount_type),
-				    famfs_root, "%s", sbi->dev.name);
+				    NULL, "%s", name);
 }
 
 /**
@@ -162,7 +184,8 @@ void famfs_sysfs_remove(struct famfs_sb *sbi)
 {
 	if (!sbi->kobj.state_initialized)
 		return;
-	kobject_del(&sbi->kobj);
+	if (sbi->kobj.state_in_sysfs)
+		kobject_del(&sbi->kobj);
 	kobject_put(&sbi->kobj);
 	wait_for_completion(&sbi->gone);
 }
@@ -191,17 +214,17 @@ int __init famfs_sysfs_init(void)
 {
 	int err;
 
-	famfs_root = kobject_create_and_add("famfs", fs_kobj);
+	famfs_root = kset_create_and_add("famfs", NULL, fs_kobj);
 	if (!famfs_root)
 		return -ENOMEM;
-	err = sysfs_create_files(famfs_root, famfs_attrs);
+	err = sysfs_create_files(&famfs_root->kobj, famfs_attrs);
 	if (err)
-		kobject_put(famfs_root);
+		kset_unregister(famfs_root);
 	return err;
 }
 
 void famfs_sysfs_exit(void)
 {
-	sysfs_remove_files(famfs_root, famfs_attrs);
-	kobject_put(famfs_root);
+	sysfs_remove_files(&famfs_root->kobj, famfs_attrs);
+	kset_unregister(famfs_root);
 }

@@ -241,6 +241,7 @@ LAB_TOOLS = {
     "qemu-system-x86": "qemu-system-x86_64",
     "dwarves": "pahole",
     "sparse": "sparse",
+    "dkms": "/usr/sbin/dkms",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
 

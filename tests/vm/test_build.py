@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import tomllib
+from typing import TYPE_CHECKING
 
 import pytest
 from lab import builder, kernels
+from lab.archive import run
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CARGO = tomllib.loads((builder.KMOD.parent / "Cargo.toml").read_text())
+VERSION = CARGO["workspace"]["package"]["version"]
 SOURCES = sorted(path.name for path in builder.KMOD.glob("famfs_*.c"))
 
 
@@ -29,6 +38,28 @@ def test_it_builds_without_a_warning(series: str) -> None:
     assert f"vermagic:       {kernel.release} " in facts
     assert re.search(r"^license: +GPL$", facts, re.MULTILINE)
     assert "alias:          fs-famfs" in facts
+
+
+def test_dkms_builds_it(tmp_path: Path) -> None:
+    kernel = kernels.kernel("6.12")
+    source, tree = tmp_path / "src", tmp_path / "tree"
+    tracked = run("git", "ls-files", "-z", cwd=builder.KMOD).split("\0")
+    for name in filter(None, tracked):
+        to = source / f"famfs-{VERSION}" / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(builder.KMOD / name, to)
+    tree.mkdir()
+    run(
+        *("dkms", "build", "-m", "famfs", "-v", VERSION, "-k", kernel.release),
+        *("--kernelsourcedir", kernel.headers, "--sourcetree", source, "--dkmstree", tree),
+    )
+    assert len(list(tree.glob("**/module/famfs.ko*"))) == 1
+
+
+def test_one_version_everywhere() -> None:
+    header = (builder.KMOD / "famfs_internal.h").read_text()
+    assert f'#define FAMFS_VERSION "{VERSION}"' in header
+    assert f'PACKAGE_VERSION="{VERSION}"' in (builder.KMOD / "dkms.conf").read_text()
 
 
 def test_versions_differ_in_one_file_alone() -> None:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 DATA = 32 * MIB  # where files may begin
 
 
-def refused(wanted: int, call: Callable[..., object], *arguments: object) -> None:
+def refused(wanted: int, call: Callable[..., object], *arguments: object, **named: object) -> None:
     """The call fails, with this error number."""
     try:
-        call(*arguments)
+        call(*arguments, **named)
     except OSError as error:
         assert error.errno == wanted, (errno.errorcode[error.errno], call, arguments)
     else:
@@ -402,6 +402,82 @@ def check_names_that_cannot_pass(mnt: str, device: str) -> None:
     kapi.create_v2(again, UNIT, [(3 * DATA, UNIT)])
     refused(errno.EEXIST, kapi.retire, mnt, b"file", 1, again)
     assert kapi.extents_of(os.open(f"{mnt}/file", os.O_RDONLY))[1] == [(2 * DATA, UNIT)]
+
+
+def check_directories_go_for_good(mnt: str, device: str) -> None:
+    os.makedirs(f"{mnt}/.meta/versions")
+    os.mkdir(f"{mnt}/dir")
+    held = os.open(f"{mnt}/dir", os.O_RDONLY)
+    kapi.retire(mnt, b"dir", 1)
+    # Whoever has it open makes nothing in it any more, and the name is free.
+    refused(errno.ENOENT, os.mkdir, "child", dir_fd=held)
+    refused(errno.ENOENT, os.open, "child", os.O_CREAT | os.O_RDWR, dir_fd=held)
+    assert os.listdir(mnt) == [".meta"]
+    os.mkdir(f"{mnt}/dir")
+    os.close(held)
+    refused(errno.EINVAL, kapi.retire, mnt, b".meta", 1)
+    busy = f"{mnt}/dir"
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", busy], check=True)
+    refused(errno.EBUSY, kapi.retire, mnt, b"dir", 1)
+    subprocess.run(["umount", busy], check=True)
+    kapi.retire(mnt, b"dir", 1)
+
+
+def check_successors_must_be_free_to_get_a_name(mnt: str, device: str) -> None:
+    os.makedirs(f"{mnt}/.meta/versions")
+    publish(mnt, f"{mnt}/name", UNIT, [(DATA, UNIT)])
+    closed = os.open(mnt, kapi.O_TMPFILE | os.O_EXCL, 0o644)
+    kapi.create_v2(closed, UNIT, [(2 * DATA, UNIT)])
+    refused(errno.EINVAL, kapi.retire, mnt, b"name", 1, closed)
+    unlinked = os.open(f"{mnt}/gone", os.O_RDWR | os.O_CREAT)
+    os.unlink(f"{mnt}/gone")
+    kapi.create_v2(unlinked, UNIT, [(3 * DATA, UNIT)])
+    refused(errno.EINVAL, kapi.retire, mnt, b"name", 1, unlinked)
+    assert os.listdir(f"{mnt}/.meta/versions") == []
+
+
+def check_mounts_that_are_refused(mnt: str, device: str) -> None:
+    def refuses(*options: str) -> str:
+        done = subprocess.run(["mount", "-t", "famfs", *options, "/mnt/other"], check=False,
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode != 0, options
+        return done.stderr
+
+    os.makedirs("/mnt/other", exist_ok=True)
+    # What is mounted is not mounted twice, by whatever name.
+    command = MOUNT("/mnt/other", device)
+    assert subprocess.run(command, check=False, capture_output=True).returncode != 0
+    if device.startswith("pmem"):
+        os.makedirs("/tmp/nodes", exist_ok=True)
+        if not os.path.exists("/tmp/nodes/version"):
+            os.mknod("/tmp/nodes/version", 0o60600, os.stat("/dev/pmem0").st_rdev)
+        refuses("/tmp/nodes/version")
+    refuses("/dev/null")
+    refuses("/etc/passwd")
+    refuses("/no/such/device")
+    # RAM, a hole, a device's registers, and what makes no sense.
+    for range_ in ("0x200000+0x200000", "0x2000000000+0x200000", "0xfee00000+0x200000", "1+1",
+                   "0x40000000", "0x40000000+0", "x+y", "0xffffffffffe00000+0x400000"):  # fmt: skip
+        refuses("-o", f"range={range_}", "none")
+    refuses("-o", "nonsense", "none")
+    subprocess.run(["mount", "-o", "remount,ro", mnt], check=True)
+    refused(errno.EROFS, os.mkdir, f"{mnt}/dir")
+    subprocess.run(["mount", "-o", "remount,rw", mnt], check=True)
+    os.mkdir(f"{mnt}/dir")
+
+
+def check_programs_find_what_they_look_at(mnt: str, device: str) -> None:
+    publish(mnt, f"{mnt}/file", UNIT + 5, [(DATA, 2 * UNIT)], fill=b"content")
+    stat = os.stat(f"{mnt}/file")
+    # A file without blocks is a hole to those who archive it.
+    assert stat.st_blocks * 512 == 2 * UNIT
+    fd = os.open(f"{mnt}/file", os.O_RDONLY | os.O_DIRECT)
+    memory = mmap.mmap(-1, 4096)
+    assert os.preadv(fd, [memory], 0) == 4096
+    assert memory[:7] == b"content"
+    parameter = Path("/sys/module/famfs/parameters/famfs_kabi_version")
+    assert parameter.read_text() == "43\n"
+    os.sync()
 
 
 def check_a_killed_publisher_leaves_nothing(mnt: str, device: str) -> None:

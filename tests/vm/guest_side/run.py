@@ -10,6 +10,7 @@ def main() -> None:
     """Import the module beside this one, and call the check."""
     module, check, directory, device = sys.argv[1:5]
     getattr(importlib.import_module(module), check)(directory, device)
+    print("passed")
 
 
 main()
