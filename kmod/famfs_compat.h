@@ -11,6 +11,7 @@
 #include <linux/blkdev.h>
 #include <linux/dax.h>
 #include <linux/fs.h>
+#include <linux/ioport.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/version.h>
@@ -157,10 +158,14 @@ static inline void famfs_release_pages(struct inode *inode)
 #if FAMFS_HAS(6, 15)
 #define famfs_wait_idle(page) \
 	wait_var_event(page, dax_page_is_idle(page))
+#define famfs_delete_entries(mapping) \
+	dax_delete_mapping_range(mapping, 0, LLONG_MAX)
 #else
 #define famfs_wait_idle(page) \
 	wait_var_event(&(page)->_refcount, \
 		       atomic_read(&(page)->_refcount) == 1)
+/* Truncation does it. */
+#define famfs_delete_entries(mapping)	do { } while (0)
 #endif
 
 static inline void famfs_drop_pages(struct inode *inode)
@@ -172,6 +177,7 @@ static inline void famfs_drop_pages(struct inode *inode)
 		famfs_wait_idle(page);
 		filemap_invalidate_lock(inode->i_mapping);
 	}
+	famfs_delete_entries(inode->i_mapping);
 	truncate_inode_pages(inode->i_mapping, 0);
 }
 
@@ -278,6 +284,22 @@ static inline void famfs_bdev_close(struct famfs_bdev *bdev)
 #define FAMFS_KTYPE(type)	(type)
 #else
 #define FAMFS_KTYPE(type)	((struct kobj_type *)(type))
+#endif
+
+/* Memory that firmware put aside for special use; from 7.0 on in a list apart. */
+#if FAMFS_HAS(7, 0)
+static inline bool famfs_is_soft_reserved(u64 start, u64 size)
+{
+	return region_intersects_soft_reserve(start, size) ==
+	       REGION_INTERSECTS;
+}
+#else
+static inline bool famfs_is_soft_reserved(u64 start, u64 size)
+{
+	return region_intersects(start, size, IORESOURCE_MEM,
+				 IORES_DESC_SOFT_RESERVED) ==
+	       REGION_INTERSECTS;
+}
 #endif
 
 /* A device that goes away: 6.1 has no flag for it. */

@@ -188,8 +188,7 @@ static const struct dev_pagemap_ops range_pgmap_ops = {
 static bool is_set_aside(const struct famfs_range_option *option)
 {
 	static const unsigned long kinds[] = {
-		IORES_DESC_RESERVED, IORES_DESC_SOFT_RESERVED,
-		IORES_DESC_PERSISTENT_MEMORY,
+		IORES_DESC_RESERVED, IORES_DESC_PERSISTENT_MEMORY,
 		IORES_DESC_PERSISTENT_MEMORY_LEGACY,
 	};
 	size_t i;
@@ -199,7 +198,7 @@ static bool is_set_aside(const struct famfs_range_option *option)
 				      IORESOURCE_MEM, kinds[i]) ==
 		    REGION_INTERSECTS)
 			return true;
-	return false;
+	return famfs_is_soft_reserved(option->start, option->size);
 }
 
 static int open_range(struct fs_context *fc, struct famfs_sb *sbi,

@@ -200,8 +200,25 @@ def test_faults_are_counted_exactly(hosts: Hosts) -> None:
         guest.run(f"famfs verify -S 3 -f {MNT}/large")
 
 
+def test_names_come_by_themselves_where_somebody_follows(hosts: Hosts) -> None:
+    if not hosts.by_kernel:
+        status, output = hosts.b.attempt(f"famfs logplay --follow {MNT}")
+        assert (status, "not a kernel mount" in output) == (2, True)
+        return
+    hosts.b.run(f"famfs logplay --follow --json {MNT} > /tmp/follower 2>&1 & sleep 0.5")
+    hosts.a.run(f"famfs creat -s 4M --randomize --seed 9 {MNT}/followed")
+    wait = f"for n in $(seq 50); do [ -e {MNT}/followed ] && break; sleep 0.1; done"
+    hosts.b.run(f"{wait}; famfs verify -S 9 -f {MNT}/followed")
+    # One follower a mount; and an unmount, in the next test, ends it.
+    status, output = hosts.b.attempt(f"famfs logplay --follow {MNT}")
+    assert (status, "follows its log already" in output) == (1, True)
+    plays = [json.loads(line) for line in hosts.b.run("cat /tmp/follower").splitlines()]
+    assert plays[-1]["files"] == 1
+
+
 def test_who_joins_late_leaves_the_memory_as_it_was(hosts: Hosts) -> None:
     hosts.b.run(f"famfs umount {MNT}")
+    assert hosts.b.run("pgrep -f follow || true") == ""
     before = hosts.digest()
     hosts.b.close()
     hosts.b = hosts.lab.start(hosts.ways[1], hosts.memory, 3)

@@ -167,6 +167,9 @@ pub(crate) struct Mount {
     /// has no device that it can hand out
     #[arg(long, value_name = "START+SIZE", conflicts_with_all = ["library", "fuse", "embedded"])]
     pub(crate) range: Option<String>,
+    /// With --kernel: stay, and play what any host appends, until the mount is gone
+    #[arg(long, conflicts_with_all = ["library", "fuse", "embedded"])]
+    pub(crate) follow: bool,
     /// Mount through FUSE
     #[arg(long, group = "way")]
     pub(crate) fuse: bool,
@@ -436,7 +439,13 @@ pub(crate) struct Logplay {
     /// Mount point
     #[arg(value_name = "MNT")]
     pub(crate) mountpoint: PathBuf,
-    /// Print JSON
+    /// Go on: play what any host appends, until the mount is gone (under a kernel mount)
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// With --follow: milliseconds between two looks at the log
+    #[arg(long, value_name = "MS", default_value_t = 100, requires = "follow")]
+    pub(crate) interval: u64,
+    /// Print JSON; with --follow, a line for each play
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,5 +1,8 @@
 //! `check` and `logplay`: whether what this host has of a volume is what its log says.
 
+use std::path::Path;
+use std::time::Duration;
+
 use anyhow::Result;
 use famfs::core::check::Fatal;
 use famfs::{Error, Stat, Volume};
@@ -165,9 +168,64 @@ struct Placed {
     elsewhere: u64,
 }
 
+impl From<famfs::kernel::Played> for Placed {
+    fn from(played: famfs::kernel::Played) -> Self {
+        Self {
+            files: played.files,
+            directories: played.directories,
+            retired: played.retired,
+            unchanged: played.unchanged,
+            elsewhere: played.elsewhere,
+        }
+    }
+}
+
+impl Placed {
+    fn line(&self) -> String {
+        format!(
+            "the kernel: {} files and {} directories placed, {} names retired, {} entries as they \
+             were",
+            self.files, self.directories, self.retired, self.unchanged
+        )
+    }
+}
+
+/// Between two looks at the log, where nobody says otherwise.
+pub(super) const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Plays what any host appends, until the mount is gone.
+pub(super) fn follow(
+    mountpoint: &Path,
+    interval: Duration,
+    json: bool,
+    output: &mut Output,
+) -> Result<i32> {
+    let mut written = Ok(());
+    famfs::kernel::follow(mountpoint, interval, |played| match played {
+        Err(error) => crate::complain(&format!("famfs: {error}")),
+        Ok(played) => {
+            let report = Placed::from(played);
+            let said = if json {
+                output.json(&report)
+            } else {
+                output.line(report.line())
+            };
+            if written.is_ok() {
+                written = said.and_then(|()| output.flush());
+            }
+        }
+    })?;
+    written?;
+    Ok(0)
+}
+
 /// Follows the log, and says what it holds.
 pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
     let mount = mount_at(&args.mountpoint)?;
+    if args.follow {
+        let interval = Duration::from_millis(args.interval);
+        return follow(mount.place(), interval, args.json, output);
+    }
     // This process has seen nothing before: all entries are new to it.
     let volume = mount.volume()?;
     let refreshed = volume.refresh()?;
@@ -181,13 +239,7 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
         new_entries: refreshed.entries,
         files: names.len() - directories,
         directories,
-        kernel: volume.is_kernel().then_some(Placed {
-            files: done.files,
-            directories: done.directories,
-            retired: done.retired,
-            unchanged: done.unchanged,
-            elsewhere: done.elsewhere,
-        }),
+        kernel: volume.is_kernel().then(|| done.into()),
         findings: volume.findings().iter().map(FindingReport::from).collect(),
     };
     if args.json {
@@ -199,11 +251,7 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
         report.mountpoint, report.entries, report.files, report.directories
     ))?;
     if let Some(placed) = &report.kernel {
-        output.line(format_args!(
-            "the kernel: {} files and {} directories placed, {} names retired, {} entries as they \
-             were",
-            placed.files, placed.directories, placed.retired, placed.unchanged
-        ))?;
+        output.line(placed.line())?;
         if placed.elsewhere > 0 {
             crate::complain(&format!(
                 "famfs: warning: {} files lie on devices that are not here",

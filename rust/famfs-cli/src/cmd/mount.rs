@@ -109,6 +109,7 @@ pub(super) fn mount(args: &Mount, output: &mut Output) -> Result<i32> {
         ([mountpoint], true) => mount_embedded(mountpoint, args, output),
         ([device, mountpoint], false)
             if args.kernel
+                || args.follow
                 || args.range.is_some()
                 || (!args.library && kernel::is_ready_for(device)) =>
         {
@@ -158,7 +159,7 @@ fn mount_kernel(
     let report = MountReport::opened(&mount);
     if args.json {
         output.json(&report)?;
-        return Ok(0);
+        return followed(args, &real, output);
     }
     output.line(format_args!(
         "mounted {} on {}: {} files and {} directories placed",
@@ -172,7 +173,15 @@ fn mount_kernel(
     }
     warn_of(findings, &report.mountpoint);
     output.line("the way is kernel: every program sees the files, at memory speed")?;
-    Ok(0)
+    followed(args, &real, output)
+}
+
+fn followed(args: &Mount, mountpoint: &Path, output: &mut Output) -> Result<i32> {
+    if !args.follow {
+        return Ok(0);
+    }
+    output.flush()?;
+    super::check::follow(mountpoint, super::check::INTERVAL, args.json, output)
 }
 
 fn warn_of(findings: usize, mountpoint: &str) {

@@ -7,6 +7,7 @@
 //! files (`.meta/.superblock`, `.meta/.log`), and so is each published file: they are attached to
 //! the region where their bytes lie on the device, and the rest of the crate need not know.
 
+mod follow;
 mod mount;
 mod play;
 
@@ -27,6 +28,7 @@ use famfs_sys::ioctl::{self, FileKind, FileMap, IoctlError, Range};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+pub use self::follow::follow;
 pub use self::mount::{is_ready_for, mount, unmount};
 pub use self::play::Played;
 use crate::error::{Error, Result};
@@ -309,7 +311,7 @@ impl KernelFiles {
             path: at,
             holders: format!(
                 "the log has this file, and the kernel doesn't show it yet: run `famfs logplay \
-                 {}` as root, or mount with --follow",
+                 {}` as root, or let `famfs logplay --follow` do it",
                 self.mountpoint.display()
             ),
         })

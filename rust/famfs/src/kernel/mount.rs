@@ -163,7 +163,8 @@ fn place(path: &Path, kind: FileKind, range: Range, mode: u32) -> Result<()> {
 /// # Errors
 /// [`Error::Busy`], naming who uses it; [`Error::Permission`].
 pub fn unmount(directory: &Path) -> Result<()> {
-    // What this process has mapped of it would keep it busy.
+    // Whoever follows the log has it mapped, and so may this process: both would keep it busy.
+    super::follow::end(directory)?;
     if let Ok((files, source)) = KernelFiles::open(directory, true) {
         Region::forget(&source.identity());
         drop((files, source));
