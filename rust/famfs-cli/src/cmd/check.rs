@@ -205,8 +205,11 @@ pub(super) fn follow(
         Err(error) => crate::complain(&format!("famfs: {error}")),
         Ok(played) => {
             let report = Placed::from(played);
+            // A line for each: who reads them needn't wait for an end.
             let said = if json {
-                output.json(&report)
+                serde_json::to_string(&report)
+                    .map_err(anyhow::Error::from)
+                    .and_then(|line| output.line(line))
             } else {
                 output.line(report.line())
             };
