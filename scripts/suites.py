@@ -133,7 +133,11 @@ class Processor:
         name = "CARGO_TARGET_" + self.target.upper().replace("-", "_")
         env = {
             f"{name}_LINKER": next(iter(self.packages.values())),
-            f"{name}_RUNNER": f"{self.emulator} -L {self.sysroot}",
+            # Said where libraries are: the host may have its own for this processor, which don't
+            # fit the loader in the sysroot.
+            f"{name}_RUNNER": (
+                f"{self.emulator} -L {self.sysroot} -E LD_LIBRARY_PATH={self.sysroot}/lib"
+            ),
             "PROPTEST_CASES": "16",
         }
         return [cargo_tests("--target", self.target, *self.crates, env=env)]

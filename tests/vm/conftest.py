@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lab import builder, kernels
 from lab.archive import run
-from lab.guest import Guest, SharedMemory
+from lab.guest import COMPLAINTS, Guest, SharedMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +129,17 @@ class Lab:
             memory = SharedMemory()
             self._guests[way] = self.start(way, memory), memory
         return self._guests[way][0]
+
+    def check(self, way: Way, module: str, name: str) -> None:
+        """Run a check of the guest's side on a fresh mount, which is taken away after it.
+
+        All in one go, as it takes long to start a program in a guest.
+        """
+        output = self.guest(way).run(
+            f"set -e; {way.mount} {MNT}; python3 /host/run.py {module} {name} {MNT} {way.name}; "
+            f"umount {MNT}; {COMPLAINTS}"
+        )
+        assert output == "passed\n"
 
     def last_words(self) -> list[tuple[str, str]]:
         """What the guests printed last."""

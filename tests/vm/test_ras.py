@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from lab.guest import COMPLAINTS
 
-from conftest import MNT, Way
+from conftest import Way
 
 if TYPE_CHECKING:
     from conftest import Lab
@@ -16,20 +15,11 @@ POISON = [Way("6.12", "pmem"), Way("7", "pmem"), Way("7", "fsdev"), Way("6.12", 
 UNBIND = [Way("6.12", "pmem"), Way("7", "pmem"), Way("7", "fsdev")]
 
 
-def run(lab: Lab, way: Way, check: str) -> None:
-    guest = lab.guest(way)
-    output = guest.run(
-        f"set -e; {way.mount} {MNT}; python3 /host/run.py ras {check} {MNT} {way.name}; "
-        f"umount {MNT}; {COMPLAINTS}"
-    )
-    assert output == "passed\n"
-
-
 @pytest.mark.parametrize("way", POISON, ids=str)
 def test_a_bad_page_is_kept_away_from_its_users_alone(lab: Lab, way: Way) -> None:
-    run(lab, way, "check_poison")
+    lab.check(way, "ras", "check_poison")
 
 
 @pytest.mark.parametrize("way", UNBIND, ids=str)
 def test_a_device_that_goes_away(lab: Lab, way: Way) -> None:
-    run(lab, way, "check_unbind")
+    lab.check(way, "ras", "check_unbind")
