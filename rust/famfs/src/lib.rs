@@ -40,6 +40,7 @@ mod lock;
 pub mod measure;
 mod memory;
 mod mkfs;
+mod mount_origins;
 mod mount_table;
 pub mod mounts;
 mod reservation;
