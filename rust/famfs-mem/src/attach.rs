@@ -10,6 +10,7 @@ use std::{io, os::fd::AsFd};
 use crate::{
     memory::{Fault, Memory, RegionOff, check},
     region::{MapError, Region},
+    stitch,
     view::Piece,
 };
 
@@ -21,7 +22,7 @@ impl Region {
     ///
     /// # Errors
     /// [`MapError::Range`] for a piece that is not in the region or not aligned to it;
-    /// [`MapError::System`].
+    /// [`MapError::TooManyMappings`]; [`MapError::System`]: then some pieces may be there.
     pub fn attach(
         &self,
         file: impl AsFd,
@@ -32,6 +33,7 @@ impl Region {
             return Ok(());
         };
         let page = crate::guard::page_size();
+        stitch::check_room(patches.mappings(), pieces.len() as u64)?;
         let mut offset = 0;
         for piece in pieces {
             let Piece { at, len } = *piece;
@@ -40,18 +42,25 @@ impl Region {
             let system = |error| self.system("attach a file to", len, error);
             let at_byte = usize::try_from(at.0).map_err(|_| system(too_large()))?;
             let bytes = usize::try_from(whole).map_err(|_| system(too_large()))?;
-            if len > 0 && !patches.has(at.0, at.0 + whole, writable) {
+            let space = self.mapping().space();
+            let place = || {
                 // SAFETY: where nothing is attached nothing refers to the addresses, as every
                 // access is checked against the patches. Where a file is attached already it shows
                 // the same memory, since each part of the device belongs to one file: the mapping
                 // changes its rights in one step, and to no less than readers need.
-                unsafe {
-                    self.mapping()
-                        .space()
-                        .place(at_byte, file.as_fd(), offset, bytes, writable)
+                let placed = unsafe { space.place(at_byte, file.as_fd(), offset, bytes, writable) };
+                if placed.is_err() {
+                    // The kernel may have taken the old mapping away before it failed: the
+                    // addresses stay reserved, or they would be given to somebody else.
+                    // SAFETY: as above; the patches no longer have the range.
+                    let _ = unsafe { space.clear(at_byte, bytes) };
                 }
-                .map_err(system)?;
-                patches.add(at.0, at.0 + whole, writable);
+                placed
+            };
+            if len > 0 {
+                patches
+                    .add((at.0, at.0 + whole), writable, place)
+                    .map_err(system)?;
             }
             offset += len;
         }
@@ -74,13 +83,17 @@ impl Region {
         for piece in pieces {
             let whole = piece.len.next_multiple_of(page);
             check(piece.at, piece.len, self.mapping().len())?;
-            patches.remove(piece.at.0, piece.at.0 + whole);
             let system = |error| self.system("detach a file from", piece.len, error);
             let at = usize::try_from(piece.at.0).map_err(|_| system(too_large()))?;
             let len = usize::try_from(whole).map_err(|_| system(too_large()))?;
             if len > 0 {
-                // SAFETY: nothing refers to the addresses, by the caller's promise.
-                unsafe { self.mapping().space().clear(at, len) }.map_err(system)?;
+                let clear = || {
+                    // SAFETY: nothing refers to the addresses, by the caller's promise.
+                    unsafe { self.mapping().space().clear(at, len) }
+                };
+                patches
+                    .remove(piece.at.0, piece.at.0 + whole, clear)
+                    .map_err(system)?;
             }
         }
         Ok(())

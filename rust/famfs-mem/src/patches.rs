@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use crate::memory::{Fault, RegionOff};
@@ -56,33 +56,83 @@ impl Ranges {
 
 /// What may be read, and what may be written.
 #[derive(Debug, Default)]
+struct There {
+    readable: Ranges,
+    writable: Ranges,
+    /// Kernel mappings that were made for them: files' pieces, each one.
+    mappings: u64,
+}
+
+impl There {
+    fn has(&self, from: u64, to: u64, writable: bool) -> bool {
+        let ranges = if writable {
+            &self.writable
+        } else {
+            &self.readable
+        };
+        from == to || ranges.covers(from, to)
+    }
+
+    fn remove(&mut self, from: u64, to: u64) {
+        self.readable.remove(from, to);
+        self.writable.remove(from, to);
+    }
+}
+
+/// The parts of a region that files were attached to.
+#[derive(Debug, Default)]
 pub(crate) struct Patches {
-    ranges: RwLock<(Ranges, Ranges)>,
+    there: RwLock<There>,
 }
 
 impl Patches {
-    /// Says that a range is there now.
-    pub(crate) fn add(&self, from: u64, to: u64, writable: bool) {
-        let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
-        ranges.0.insert(from, to);
-        if writable {
-            ranges.1.insert(from, to);
-        } else {
-            ranges.1.remove(from, to);
-        }
+    fn read(&self) -> RwLockReadGuard<'_, There> {
+        self.there.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that a range is about to go.
-    pub(crate) fn remove(&self, from: u64, to: u64) {
-        let mut ranges = self.ranges.write().unwrap_or_else(PoisonError::into_inner);
-        ranges.0.remove(from, to);
-        ranges.1.remove(from, to);
+    fn write(&self) -> RwLockWriteGuard<'_, There> {
+        self.there.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `place` map a range that is not there yet with these rights, while nobody else changes
+    /// what is there. Where it fails the range is gone.
+    pub(crate) fn add<E>(
+        &self,
+        (from, to): (u64, u64),
+        writable: bool,
+        place: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut there = self.write();
+        if there.has(from, to, writable) {
+            return Ok(());
+        }
+        // Two threads may attach the same file: what one may write, the other leaves writable.
+        there.remove(from, to);
+        place()?;
+        there.readable.insert(from, to);
+        if writable {
+            there.writable.insert(from, to);
+        }
+        there.mappings += 1;
+        Ok(())
+    }
+
+    /// Has `clear` take a range away, which nobody accesses from now on.
+    pub(crate) fn remove<T>(&self, from: u64, to: u64, clear: impl FnOnce() -> T) -> T {
+        let mut there = self.write();
+        there.remove(from, to);
+        there.mappings = there.mappings.saturating_sub(1);
+        clear()
     }
 
     /// Whether a range is there, to be read, or to be written too.
     pub(crate) fn has(&self, from: u64, to: u64, writable: bool) -> bool {
-        let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
-        from == to || if writable { &ranges.1 } else { &ranges.0 }.covers(from, to)
+        self.read().has(from, to, writable)
+    }
+
+    /// Kernel mappings that what is there may have cost.
+    pub(crate) fn mappings(&self) -> u64 {
+        self.read().mappings
     }
 
     /// Refuses an access to what is not there.
@@ -120,12 +170,19 @@ mod tests {
             let cells = &mut model[usize::try_from(from).unwrap()..usize::try_from(to).unwrap()];
             match action {
                 0 => {
-                    patches.remove(from, to);
+                    patches.remove(from, to, || ());
                     cells.fill((false, false));
                 }
                 1 => {
-                    patches.add(from, to, writable);
-                    cells.fill((true, writable));
+                    let had = cells.iter().all(|cell| cell.0 && (cell.1 || !writable));
+                    let place = || -> Result<(), ()> {
+                        assert!(!had);
+                        Ok(())
+                    };
+                    patches.add((from, to), writable, place).unwrap();
+                    if !had {
+                        cells.fill((true, writable));
+                    }
                 }
                 _ => {
                     let all = |writable: bool| {
@@ -141,9 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_placed_is_not_there() {
+        let patches = Patches::default();
+        patches.add((0, 10), false, || Ok::<(), ()>(())).unwrap();
+        patches.add((0, 10), true, || Err(())).unwrap_err();
+        assert!(!patches.has(0, 1, false));
+        assert_eq!(patches.mappings(), 1);
+    }
+
+    #[test]
     fn what_is_refused_says_why() {
         let patches = Patches::default();
-        patches.add(0, 10, false);
+        patches.add((0, 10), false, || Ok::<(), ()>(())).unwrap();
         let check = |at, len, writable| patches.check(RegionOff(at), len, writable);
         assert_eq!(check(0, 10, false), Ok(()));
         assert_eq!(check(3, 0, true), Ok(()));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    MapError, Piece, Region,
+    Fault, MapError, Piece, Region,
     address::{HUGE, Space},
     guard,
 };
@@ -55,6 +55,19 @@ impl Drop for Share<'_> {
     }
 }
 
+/// Whether `needed` more mappings leave enough to the rest of the process, where `attached` ones are
+/// in use besides those of views.
+pub(crate) fn check_room(attached: u64, needed: u64) -> Result<(), MapError> {
+    // One is what any mmap may cost: asking the kernel for its limit each time would cost more.
+    if needed <= 1 {
+        return Ok(());
+    }
+    let limit = limit();
+    let used = attached.saturating_add(USED.load(Ordering::Acquire));
+    let count = AtomicU64::new(used);
+    Share::take(&count, needed, limit).map(|_| ())
+}
+
 /// The limit of the kernel; its default where that cannot be read.
 fn limit() -> u64 {
     fs::read_to_string("/proc/sys/vm/max_map_count")
@@ -75,6 +88,11 @@ impl Stitched {
     /// Maps the pieces in order. All begin at a multiple of the region's alignment, and all but the
     /// last end at one.
     pub(crate) fn new(region: &Region, pieces: &[Piece]) -> Result<Self, MapError> {
+        if let (Some(_), Some(first)) = (region.patches(), pieces.first()) {
+            // The region's file shows one part of the device alone: these offsets aren't its own.
+            let Piece { at, len } = *first;
+            return Err(Fault::Detached { at, len }.into());
+        }
         let align = region.align();
         let last = pieces.len().saturating_sub(1);
         let mut total = 0_u64;
