@@ -77,10 +77,12 @@ def add_entry(path: Path, kind: int, payload: bytes) -> int:
     return slot
 
 
-def file_payload(path: bytes, size: int, extents: list[tuple[int, int, int]]) -> bytes:
+def file_payload(
+    path: bytes, size: int, extents: list[tuple[int, int, int]], *, replace: bool = False
+) -> bytes:
     """Make the payload of a file with simple extents."""
     packed = b"".join(struct.pack("<QQQ", *extent) for extent in extents)
-    return _file_head(path, size, 0, len(extents)) + packed
+    return _file_head(path, size, 0, len(extents), replace=replace) + packed
 
 
 def striped_payload(
@@ -96,5 +98,11 @@ def mkdir_payload(path: bytes) -> bytes:
     return struct.pack("<III80s", 0, 0, 0o755, path)
 
 
-def _file_head(path: bytes, size: int, kind: int, count: int) -> bytes:
-    return struct.pack("<QIIII80sI4xI4x", size, 2, 0, 0, 0o644, path, kind, count)
+def delete_payload(path: bytes, slot: int) -> bytes:
+    """Make the payload that takes a name away."""
+    return struct.pack("<Q16x80s", slot, path)
+
+
+def _file_head(path: bytes, size: int, kind: int, count: int, *, replace: bool = False) -> bytes:
+    flags = 0x102 if replace else 2
+    return struct.pack("<QIIII80sI4xI4x", size, flags, 0, 0, 0o644, path, kind, count)

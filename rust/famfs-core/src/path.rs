@@ -40,6 +40,9 @@ pub enum PathError {
     /// The field on the media has no NUL byte.
     #[error("the path field has no NUL byte")]
     Unterminated,
+    /// The name is not to be given: see [`RelPath::is_reserved`].
+    #[error("`.meta` is where mounts by the kernel keep their own files; choose another name")]
+    Reserved,
 }
 
 /// A valid path inside a volume.
@@ -105,6 +108,13 @@ impl RelPath {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.field[..usize::from(self.len)]
+    }
+
+    /// Whether it is `.meta` or lies in it, where a kernel mount keeps the superblock, the log and
+    /// old versions. A log may name it; nobody should.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.as_bytes().split(|&byte| byte == b'/').next() == Some(b".meta")
     }
 
     /// The directory that the path lies in; `None` where that is the root.
@@ -202,6 +212,14 @@ mod tests {
             );
         }
         assert!(RelPath::new(&[b'a'; 79]).is_ok());
+        for (bytes, reserved) in [
+            (&b".meta"[..], true),
+            (b".meta/x", true),
+            (b".metal", false),
+            (b"a/.meta", false),
+        ] {
+            assert_eq!(RelPath::new(bytes).unwrap().is_reserved(), reserved);
+        }
         assert_eq!(
             RelPath::from_field(&[b'a'; 80]).unwrap_err(),
             PathError::Unterminated

@@ -12,6 +12,7 @@ use famfs_core::finding::FindingKind;
 use famfs_core::path::PathError;
 use famfs_core::replay::ReadOnlyReason;
 use famfs_core::space::SpaceError;
+use famfs_core::units::Slot;
 use famfs_mem::{Fault, MapError, SourceError};
 use uuid::Uuid;
 
@@ -165,6 +166,20 @@ pub enum Error {
         path: PathBuf,
         /// Who, and what to do.
         holders: String,
+    },
+    /// The log has it, every host can open it with famfs, and this host's kernel has no name for it.
+    #[error(
+        "{}: published as #{slot}, but the kernel can't show it yet: {why}; then `famfs logplay` \
+         the mount",
+        path.display()
+    )]
+    NotShown {
+        /// The mount point.
+        path: PathBuf,
+        /// The first slot of what was published.
+        slot: Slot,
+        /// What is in the way.
+        why: String,
     },
     /// The volume can't be judged.
     #[error("{}: not a volume that can be mounted: {fatal}; {}", path.display(), next_step(fatal))]
@@ -345,6 +360,7 @@ impl Error {
             Self::InvalidPath { .. } | Self::IsTheMountPoint { .. } => {
                 face(libc::EINVAL, 1, "InvalidPath")
             }
+            Self::NotShown { .. } => face(libc::EIO, 1, "FamfsError"),
             Self::Forked | Self::NoReservation { .. } => face(libc::ESTALE, 1, "FamfsError"),
             Self::Usage(_) => face(libc::EINVAL, 2, "FamfsError"),
             Self::Io { source, .. } => {

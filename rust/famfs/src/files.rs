@@ -169,7 +169,7 @@ impl Volume {
     /// with more chunks than the kernel lets a process map.
     pub fn view(&self, file: &Stat) -> Result<View> {
         let pieces = self.runs(file)?;
-        let whole = self.reach(file, &pieces, true)?;
+        let whole = self.reach(file.slot, &pieces, true)?;
         // Two threads may both do it: that costs time, and no lock is held over a large range.
         if !lock(&self.inner.acquired).contains(&file.slot) {
             self.inner
@@ -190,7 +190,7 @@ impl Volume {
     /// [`Error::IsADirectory`]; [`Error::Unsupported`] for a file on a device that is not here.
     pub fn reader(&self, file: &Stat) -> Result<FileReader> {
         let runs = self.runs(file)?;
-        self.reach(file, &runs, false)?;
+        self.reach(file.slot, &runs, false)?;
         Ok(FileReader {
             runs,
             volume: self.clone(),
@@ -198,11 +198,12 @@ impl Volume {
     }
 
     /// Makes a committed file's bytes reachable: under a kernel mount by the kernel's own file.
-    fn reach(&self, file: &Stat, runs: &[(DevOff, u64)], for_a_view: bool) -> Result<Option<File>> {
-        match &self.inner.kernel {
-            Some(kernel) => kernel.reach(&self.inner.region, file, runs, for_a_view),
-            None => Ok(None),
-        }
+    fn reach(&self, slot: Slot, runs: &[(DevOff, u64)], for_a_view: bool) -> Result<Option<File>> {
+        let Some(kernel) = &self.inner.kernel else {
+            return Ok(None);
+        };
+        let known = self.stat_slot(slot)?;
+        kernel.reach(&self.inner.region, &known, runs, for_a_view)
     }
 
     /// Where the file's bytes lie on the device: offset and length, in the file's order.
@@ -240,7 +241,7 @@ impl Volume {
     /// As [`Self::view`], and [`Error::MemoryFault`].
     pub fn flush(&self, file: &Stat) -> Result<u64> {
         let runs = self.runs(file)?;
-        self.reach(file, &runs, false)?;
+        self.reach(file.slot, &runs, false)?;
         let flushed = runs
             .into_iter()
             .map(|(at, len)| self.inner.coherence.flush(at, len));

@@ -9,18 +9,23 @@ use std::path::{Path, PathBuf};
 
 /// The processes that hold a lock on `file`, as `process 12 (name)`.
 pub(crate) fn of_lock(file: &File) -> String {
+    named(pids_of_lock(file).into_iter())
+}
+
+/// The processes that hold a lock on `file`.
+pub(crate) fn pids_of_lock(file: &File) -> Vec<u32> {
     let Ok(metadata) = file.metadata() else {
-        return "another process".into();
+        return Vec::new();
     };
     let inode = format!(":{}", metadata.ino());
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let pids = locks.lines().filter_map(|line| {
+    let pid = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
         let at = words.iter().position(|word| *word == "FLOCK")?;
         words.get(at + 4).filter(|id| id.ends_with(&inode))?;
         words.get(at + 3)?.parse().ok()
-    });
-    named(pids)
+    };
+    locks.lines().filter_map(pid).collect()
 }
 
 /// The other processes that have `file` mapped or open; `None` where there is none.
@@ -43,16 +48,16 @@ pub(crate) fn of_file(file: &File) -> Option<String> {
 }
 
 /// The other processes that use a mount: work in it, or have a file of it open or mapped.
-pub(crate) fn of_mount(root: &Path) -> String {
+pub(crate) fn pids_of_mount(root: &Path) -> Vec<u32> {
     let Ok(metadata) = fs::metadata(root) else {
-        return "another process".into();
+        return Vec::new();
     };
     let dev = metadata.dev();
     let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
     let mapped = format!(" {major:02x}:{minor:02x} ");
     let is_on = |path: &Path| fs::metadata(path).is_ok_and(|found| found.dev() == dev);
     let own = std::process::id();
-    let pids: Vec<u32> = fs::read_dir("/proc")
+    fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -65,10 +70,14 @@ pub(crate) fn of_mount(root: &Path) -> String {
                 || is_on(&process.join("cwd"))
                 || open.flatten().any(|fd| is_on(&fd.path()))
         })
-        .collect();
+        .collect()
+}
+
+/// Says that processes use a mount, and what to do.
+pub(crate) fn using(pids: &[u32]) -> String {
     format!(
         "{} uses it; end it, or let it go elsewhere",
-        named(pids.into_iter())
+        named(pids.iter().copied())
     )
 }
 

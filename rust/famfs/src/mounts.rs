@@ -92,6 +92,15 @@ pub fn passed_over() -> Vec<Error> {
 
 /// As [`list`], with those whose volumes are gone.
 fn known() -> Result<Vec<Mount>> {
+    let mut mounts = entered()?;
+    mounts.extend(from_environment(
+        std::env::var_os("FAMFS_MOUNTS").as_deref(),
+    )?);
+    Ok(mounts)
+}
+
+/// Those that somebody mounted: all but the environment's.
+fn entered() -> Result<Vec<Mount>> {
     let mut mounts = from_kernel();
     for table in tables() {
         match table.read_all() {
@@ -101,9 +110,6 @@ fn known() -> Result<Vec<Mount>> {
             Err(error) => return Err(error),
         }
     }
-    mounts.extend(from_environment(
-        std::env::var_os("FAMFS_MOUNTS").as_deref(),
-    )?);
     Ok(mounts)
 }
 
@@ -372,6 +378,26 @@ pub fn mount(source: &Path, directory: &Path, shared: Option<bool>) -> Result<Mo
     })
 }
 
+/// Refuses a directory, whose path is real, for a mount by the kernel where a volume is mounted on
+/// it already: our programs would go on seeing that one.
+pub(crate) fn check_free(directory: &Path) -> Result<()> {
+    refuse_taken(directory, &entered()?)
+}
+
+fn refuse_taken(directory: &Path, mounts: &[Mount]) -> Result<()> {
+    let mut mounts = mounts.iter();
+    match mounts.find(|mount| mount.mountpoint == directory && mount.is_there()) {
+        Some(mount) => Err(Error::Busy {
+            path: directory.to_owned(),
+            holders: format!(
+                "the volume on {} is mounted there; `famfs umount` it first",
+                mount.source.display()
+            ),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Enters a mount into the table; its directory is made real and unwritable on the way.
 pub(crate) fn add(mut mount: Mount) -> Result<Mounted> {
     let directory = mount.mountpoint.clone();
@@ -388,6 +414,7 @@ pub(crate) fn add(mut mount: Mount) -> Result<Mounted> {
             path: real.display().to_string(),
         });
     }
+    refuse_taken(&real, &from_kernel())?;
     mount.mountpoint.clone_from(&real);
     let mut warnings = Vec::new();
     let is_empty = fs::read_dir(&real).is_ok_and(|mut dir| dir.next().is_none());

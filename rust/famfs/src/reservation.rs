@@ -37,7 +37,7 @@ pub struct Reservation {
     /// The ranges of the file that were written, by where they begin.
     written: Mutex<BTreeMap<u64, u64>>,
     /// The kernel's file over its space, without a name yet, under a kernel mount.
-    shown: Option<File>,
+    shown: Option<Arc<File>>,
     /// Whether the table still has it: not committed.
     open: bool,
 }
@@ -64,18 +64,20 @@ impl Reservation {
     pub(crate) fn show(mut self) -> Result<Self> {
         let volume = Arc::clone(&self.volume);
         if let Some(kernel) = &volume.kernel {
-            let file = kernel.make(self.promise.size, &self.promise.map)?;
+            let map = crate::kernel::file_map(self.promise.size, &self.promise.map);
+            let file = Arc::new(kernel.make(&map)?);
+            // Owned before it is attached: what fails half-way is detached with the reservation.
+            self.shown = Some(Arc::clone(&file));
             let pieces = crate::kernel::pieces(&self.runs());
             volume
                 .region
                 .attach(&file, &pieces, true)
                 .map_err(Error::map(volume.source.path()))?;
-            self.shown = Some(file);
         }
         Ok(self)
     }
 
-    pub(crate) fn shown(&self) -> Option<&File> {
+    pub(crate) fn shown(&self) -> Option<&Arc<File>> {
         self.shown.as_ref()
     }
 

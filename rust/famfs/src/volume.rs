@@ -222,9 +222,16 @@ impl Volume {
     }
 
     /// The volume's memory in this process.
-    #[must_use]
-    pub fn region(&self) -> &Arc<Region> {
+    ///
+    /// Not for others: under a kernel mount a part of it that nobody views may go at any time.
+    pub(crate) fn region(&self) -> &Arc<Region> {
         &self.inner.region
+    }
+
+    /// Where its memory begins in this process's addresses, to compare with others.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.inner.region.address()
     }
 
     /// The file whose identity is the volume's, where `path` leads to the volume.
@@ -385,7 +392,20 @@ impl Inner {
 
     /// Judges what `pulse` counts and was not judged yet.
     fn judge(&self, pulse: Pulse) -> Result<Refreshed> {
-        let mut state = self.write();
+        self.judge_in(&mut self.write(), pulse)
+    }
+
+    /// Follows the log to its end, for whoever has the state locked.
+    pub(crate) fn refresh_in(&self, state: &mut State) -> Result<Refreshed> {
+        let pulse = self
+            .coherence
+            .pulse()
+            .map_err(Error::fault(self.source.path()))?;
+        self.check_same(&pulse)?;
+        self.judge_in(state, pulse)
+    }
+
+    fn judge_in(&self, state: &mut State, pulse: Pulse) -> Result<Refreshed> {
         let before = state.replay.next();
         let mut pulse = pulse;
         if self.header.used(pulse.counters) < before.0 {

@@ -7,11 +7,12 @@
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use famfs_core::append;
 use famfs_core::entry::{DeleteEntry, Entry, FileEntry, MkdirEntry, Owner};
-use famfs_core::path::RelPath;
+use famfs_core::path::{PathError, RelPath};
 use famfs_core::space::{Layout, SpaceError};
 use famfs_core::superblock::Role;
 use famfs_core::units::{ByteLen, Slot};
@@ -19,7 +20,7 @@ use famfs_mem::{Access, Kind, Registration, Source, close_in_child};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::kernel::KernelFiles;
+use crate::kernel::{KernelFiles, Player};
 use crate::lock::{Held, HostLock};
 use crate::reservation::Reservation;
 use crate::table::{Promise, Table};
@@ -203,48 +204,75 @@ impl Inner {
     }
 }
 
-/// For each file, the slot of the one whose name it takes: in the log, or earlier in the batch.
-enum Before {
-    Nothing,
-    Slot(Slot),
-    InBatch(usize),
+/// What an append did.
+struct Appended {
+    slots: Vec<Slot>,
+    /// Why the kernel doesn't show it, although the log has it.
+    not_shown: Option<Error>,
 }
 
-fn replaced(state: &State, entries: &[Entry]) -> Vec<Before> {
-    let path = |entry: &Entry| match entry {
-        Entry::File(file) => Some(file.path),
-        _ => None,
-    };
-    let before = |(n, entry): (usize, &Entry)| {
-        let Some(own) = path(entry) else {
-            return Before::Nothing;
-        };
-        if let Some(earlier) = entries[..n].iter().rposition(|e| path(e) == Some(own)) {
-            return Before::InBatch(earlier);
+impl Appended {
+    /// The slots; an error where somebody has to do something about the kernel's names.
+    fn told(self, at: &Path) -> Result<Vec<Slot>> {
+        match (self.not_shown, self.slots.first()) {
+            (Some(error), Some(slot)) => Err(Error::NotShown {
+                path: at.to_owned(),
+                slot: *slot,
+                why: error.to_string(),
+            }),
+            _ => Ok(self.slots),
         }
-        let found = state.replay.names().lookup(own.as_bytes());
-        found.map_or(Before::Nothing, |node| Before::Slot(node.slot()))
-    };
-    entries.iter().enumerate().map(before).collect()
+    }
 }
 
 impl Inner {
-    /// Gives the kernel's files the names that the log has just given them.
-    fn show_names(&self, files: &[Publication], before: &[Before], slots: &[Slot]) -> Result<()> {
-        let Some(kernel) = &self.kernel else {
-            return Ok(());
-        };
-        for (file, before) in files.iter().zip(before) {
-            let before = match before {
-                Before::Nothing => None,
-                Before::Slot(slot) => Some(*slot),
-                Before::InBatch(n) => slots.get(*n).copied(),
-            };
-            if let Some(shown) = file.reservation.shown() {
-                kernel.name(shown, file.path.as_bytes(), file.owner, before)?;
+    /// Appends entries for `paths`, and gives the kernel's files their names where there are any.
+    /// Called under the host lock: nobody plays the log in between.
+    ///
+    /// `filled` are the kernel's files that belong to the entries, in their order.
+    fn publish(
+        &self,
+        state: &mut State,
+        entries: &[Entry],
+        paths: &[RelPath],
+        filled: &[Arc<File>],
+    ) -> Result<Appended> {
+        for path in paths {
+            if path.is_reserved() {
+                return Err(Error::InvalidPath {
+                    path: path.to_string(),
+                    reason: PathError::Reserved,
+                });
             }
         }
-        Ok(())
+        let names: Vec<_> = paths.iter().map(ToString::to_string).collect();
+        let Some(kernel) = &self.kernel else {
+            let slots = self.append(state, entries, &names)?;
+            return Ok(Appended {
+                slots,
+                not_shown: None,
+            });
+        };
+        // What another process has published, and had no time to name, comes first. An entry that
+        // can't be followed is of no concern here, unless one of these paths depends on it.
+        let followed = Player::new(self, kernel, state).play(kernel.played());
+        for path in paths {
+            if let Err(error) = Player::new(self, kernel, state).check(path) {
+                return Err(followed.err().unwrap_or(error));
+            }
+        }
+        let slots = self.append(state, entries, &names)?;
+        for (slot, file) in slots.iter().zip(filled) {
+            kernel.keep_filled(*slot, Arc::clone(file));
+        }
+        let shown = self.refresh_in(state).and_then(|_| {
+            let first = slots.first().copied().unwrap_or_default();
+            Player::new(self, kernel, state).play(first)
+        });
+        Ok(Appended {
+            slots,
+            not_shown: shown.err(),
+        })
     }
 }
 
@@ -310,12 +338,12 @@ impl Volume {
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::ParentMissing`], [`Error::LogFull`] and what
     /// [`Self::reserve`] returns; then none is visible, and their space is free again.
+    /// [`Error::NotShown`] where all are published, and this host's kernel can't name them yet.
     pub fn commit(&self, mut files: Vec<Publication>) -> Result<Vec<Slot>> {
         for file in &files {
             file.reservation.clear_rest()?;
         }
-        let names: Vec<_> = files.iter().map(|file| file.path.to_string()).collect();
-        let slots = self.inner.locked(|table, state| {
+        let appended = self.inner.locked(|table, state| {
             let mut here = Vec::with_capacity(files.len());
             let mut entries = Vec::with_capacity(files.len());
             for file in &files {
@@ -338,26 +366,18 @@ impl Volume {
                     map: *file.reservation.map(),
                 }));
             }
-            let before: Vec<_> = replaced(state, &entries);
-            let slots = self.inner.append(state, &entries, &names)?;
+            let filled = files.iter().filter_map(|file| file.reservation.shown());
+            let filled: Vec<_> = filled.cloned().collect();
+            let appended = self.inner.publish(state, &entries, &here, &filled)?;
             for file in &mut files {
                 file.reservation.committed();
                 // The log names the space now: a record that stays is reaped with its holder.
                 let _ = table.fulfil(file.reservation.token());
             }
-            // Under the lock: nobody plays the log before these files have their names.
-            let shown = self.inner.show_names(&files, &before, &slots);
-            Ok((slots, shown))
+            Ok(appended)
         })?;
-        let (slots, shown) = slots;
         self.refresh()?;
-        if shown.is_err() {
-            // They are published: what the kernel shows can be made up for, and an error of that
-            // says so.
-            drop(files);
-            self.play(slots.first().copied().unwrap_or_default())?;
-        }
-        Ok(slots)
+        appended.told(self.path())
     }
 
     /// Makes a directory.
@@ -365,8 +385,7 @@ impl Volume {
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::ParentMissing`] and what [`Self::reserve`] returns.
     pub fn mkdir(&self, path: RelPath, owner: Owner) -> Result<Slot> {
-        let slot = self.append_one(&path, |_| Ok(Entry::Mkdir(MkdirEntry { path, owner })))?;
-        self.play_one(slot)
+        self.append_one(path, |_| Ok(Entry::Mkdir(MkdirEntry { path, owner })))
     }
 
     /// Takes a name away. Who has the file open keeps it; its space does not come back yet.
@@ -375,7 +394,7 @@ impl Volume {
     /// [`Error::NotFound`], [`Error::DirectoryNotEmpty`], [`Error::Unsupported`] on an OMF 2.2
     /// volume, and what [`Self::reserve`] returns.
     pub fn remove(&self, path: RelPath) -> Result<Slot> {
-        let slot = self.append_one(&path, |state| {
+        self.append_one(path, |state| {
             let node = state
                 .replay
                 .names()
@@ -387,25 +406,20 @@ impl Volume {
                 path,
                 slot: node.slot(),
             }))
-        })?;
-        self.play_one(slot)
-    }
-
-    /// Lets the kernel follow an entry that was just appended.
-    fn play_one(&self, slot: Slot) -> Result<Slot> {
-        self.play(slot).map(|_| slot)
+        })
     }
 
     fn append_one(
         &self,
-        path: &RelPath,
+        path: RelPath,
         entry: impl FnOnce(&State) -> Result<Entry>,
     ) -> Result<Slot> {
-        let slots = self.inner.locked(|_, state| {
+        let appended = self.inner.locked(|_, state| {
             let entry = entry(state)?;
-            self.inner.append(state, &[entry], &[path.to_string()])
+            self.inner.publish(state, &[entry], &[path], &[])
         })?;
         self.refresh()?;
+        let slots = appended.told(self.path())?;
         slots.first().copied().ok_or(Error::Forked)
     }
 }

@@ -70,11 +70,7 @@ fn a_mount_leads_to_its_volume_until_it_is_taken_away() {
         .volume()
         .unwrap();
     assert_eq!(read(&again, "a"), b"content");
-    assert_eq!(
-        again.region().address(),
-        volume.region().address(),
-        "one mapping, kept"
-    );
+    assert_eq!(again.address(), volume.address(), "one mapping, kept");
     assert_eq!(
         mounts::find(volume.uuid()).unwrap().0.mountpoint,
         mounted.mount.mountpoint

@@ -32,7 +32,7 @@ fn what_is_published_is_there_for_all_handles() {
     assert!(read(&other, "dir/five") == bytes);
     assert!(read(&other, "empty").is_empty());
     let view = other.view(&other.stat(b"dir/five").unwrap()).unwrap();
-    let region = other.region().address();
+    let region = other.address();
     assert!(
         (region..region + 64 * (1 << 20)).contains(&view.address()),
         "in the mapping itself"

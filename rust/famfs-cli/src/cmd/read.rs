@@ -5,10 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use famfs::Volume;
-use famfs::core::media::{LOG_OFFSET, SUPERBLOCK_LEN};
-use famfs::core::units::DevOff;
-use famfs::mem::{Access, Memory, RegionOff, Source};
+use famfs::{Portion, TwoWays};
 
 use super::content::{self, buffer, first_difference, pieces};
 use super::creat::split_last;
@@ -97,13 +94,13 @@ fn parse_multi(text: &OsStr) -> Result<(PathBuf, u32)> {
         })
 }
 
-/// Compares what is read from the device or backing file with what is mapped.
+/// Compares what is read by the system with what is mapped.
 pub(super) fn chkread(args: &Chkread, output: &mut Output) -> Result<i32> {
     if !args.superblock && !args.log {
         let named = named(&args.path)?;
         let file = named.file()?;
-        let runs = named.volume.runs(&file)?;
-        compare_read(&named.volume, &runs, &args.path.display().to_string())?;
+        let both = named.volume.two_ways(Portion::File(&file))?;
+        compare_read(&both, &args.path.display().to_string())?;
         output.line(format_args!(
             "{}: {} bytes are the same",
             args.path.display(),
@@ -115,61 +112,34 @@ pub(super) fn chkread(args: &Chkread, output: &mut Output) -> Result<i32> {
     let volume = mount.volume()?;
     let mut parts = Vec::new();
     if args.superblock {
-        parts.push(("superblock", DevOff(0), SUPERBLOCK_LEN as u64));
+        parts.push(("superblock", Portion::Superblock));
     }
     if args.log {
-        parts.push(("log", DevOff(LOG_OFFSET), volume.superblock().log_len().0));
+        parts.push(("log", Portion::Log));
     }
-    for (name, at, len) in parts {
+    for (name, portion) in parts {
         let what = format!("{}: {name}", args.path.display());
-        compare_read(&volume, &[(at, len)], &what)?;
-        output.line(format_args!("{what}: {len} bytes are the same"))?;
+        let both = volume.two_ways(portion)?;
+        compare_read(&both, &what)?;
+        output.line(format_args!("{what}: {} bytes are the same", both.size()))?;
     }
     Ok(0)
 }
 
-fn compare_read(volume: &Volume, runs: &[(DevOff, u64)], what: &str) -> Result<()> {
-    let path = volume.path();
-    // Opened again: the same bytes through the system and not through our mapping.
-    let source = Source::open(path, Access::ReadOnly).map(|source| (source.size(), source));
-    let (size, source) = source.map_err(|error| famfs::Error::Unsupported {
-        what: what.to_owned(),
-        why: format!("it can't be read beside the mapping: {error}"),
-    })?;
-    let mut before = 0;
-    for &(start, len) in runs {
-        let (mut mapped, mut read) = (buffer(len), buffer(len));
-        for (at, len) in pieces(len) {
-            let (mapped, read) = (&mut mapped[..len], &mut read[..len]);
-            let offset = start.0 + at;
-            let lost = |fault| famfs::Error::MemoryFault {
-                path: path.to_owned(),
-                fault,
-            };
-            volume
-                .region()
-                .load(RegionOff(offset), mapped)
-                .map_err(lost)?;
-            source
-                .read_at(offset, read)
-                .map_err(|error| famfs::Error::BadContent {
-                    path: what.to_owned(),
-                    reason: format!(
-                        "{error}; the device or backing file has {size} bytes now: `famfs fsck` \
-                         tells more"
-                    ),
-                })?;
-            if let Some((offset, mapped, read)) = first_difference(mapped, read) {
-                return Err(Error::Incoherent {
-                    what: what.to_owned(),
-                    at: before + at + offset,
-                    mapped,
-                    read,
-                }
-                .into());
+fn compare_read(both: &TwoWays, what: &str) -> Result<()> {
+    let (mut mapped, mut read) = (buffer(both.size()), buffer(both.size()));
+    for (at, len) in pieces(both.size()) {
+        let (mapped, read) = (&mut mapped[..len], &mut read[..len]);
+        both.read(at, mapped, read)?;
+        if let Some((offset, mapped, read)) = first_difference(mapped, read) {
+            return Err(Error::Incoherent {
+                what: what.to_owned(),
+                at: at + offset,
+                mapped,
+                read,
             }
+            .into());
         }
-        before += len;
     }
     Ok(())
 }

@@ -4,17 +4,18 @@
 //! mapped, and so keeps the mount busy.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use famfs_core::units::Slot;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Played, is_root};
 use crate::error::{Error, Result};
+use crate::holders;
 use crate::volume::{Options, Volume};
 
 /// Where followers are known.
@@ -22,6 +23,9 @@ const RECORDS: &str = "/run/famfs/follow";
 
 /// How long a follower may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest time between two plays that fail.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The record of a mount's follower.
 fn record(mountpoint: &Path) -> Result<PathBuf> {
@@ -34,7 +38,7 @@ fn record(mountpoint: &Path) -> Result<PathBuf> {
 
 /// Lets the kernel's names follow the log of the volume on `mountpoint`, looking every `interval`,
 /// until the mount is gone. `tell` is called with what each play did, and with what it could not
-/// do, which is tried again.
+/// do, which is tried again, ever less often while nothing is new.
 ///
 /// # Errors
 /// [`Error::Busy`] where another process follows it; [`Error::Usage`] where it is no kernel mount.
@@ -53,22 +57,34 @@ pub fn follow(
     let volume = Volume::open(mountpoint, Options::default())?;
     let dev = fs::metadata(mountpoint).map(|found| found.dev()).ok();
     let mut next = Slot(0);
+    let mut seen = 0;
+    let mut pause = interval;
     loop {
         let same = fs::metadata(mountpoint).map(|found| found.dev()).ok() == dev;
         if !same || !is_root(mountpoint) {
             return Ok(());
         }
         let refreshed = volume.refresh()?;
+        if refreshed.entries > seen {
+            pause = interval;
+        }
         if refreshed.entries > next.0 {
             match volume.play(next) {
                 Ok(played) => {
                     next = Slot(refreshed.entries);
+                    pause = interval;
                     tell(Ok(played));
                 }
-                Err(error) => tell(Err(error)),
+                Err(error) => {
+                    if refreshed.entries > seen {
+                        tell(Err(error));
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE.max(interval));
+                }
             }
         }
-        thread::sleep(interval);
+        seen = refreshed.entries;
+        thread::sleep(pause);
     }
 }
 
@@ -80,7 +96,7 @@ fn claim(mountpoint: &Path) -> Result<File> {
         .mode(0o755)
         .create(RECORDS)
         .map_err(Error::io(Path::new(RECORDS), "make"))?;
-    let mut file = File::options()
+    let file = File::options()
         .read(true)
         .write(true)
         .create(true)
@@ -91,43 +107,48 @@ fn claim(mountpoint: &Path) -> Result<File> {
     if file.try_lock().is_err() {
         return Err(Error::Busy {
             path: mountpoint.to_owned(),
-            holders: format!("process {} follows its log already", holder(&mut file)),
+            holders: format!("{} follows its log already", holders::of_lock(&file)),
         });
     }
-    let write = file
-        .set_len(0)
-        .and_then(|()| write!(file, "{}", std::process::id()));
-    write.map_err(Error::io(&path, "write"))?;
     Ok(file)
 }
 
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
-    read.map_or_else(|_| "another".into(), |_| text)
+/// The mount's follower: found by the lock that it holds, for as long as it lives.
+pub(super) fn pids(mountpoint: &Path) -> Vec<u32> {
+    let file = record(mountpoint)
+        .ok()
+        .and_then(|path| File::open(path).ok());
+    file.map_or_else(Vec::new, |file| holders::pids_of_lock(&file))
 }
 
 /// Ends the mount's follower, if there is one, and waits until it is gone.
+///
+/// # Errors
+/// [`Error::Permission`] for whoever may not end it; [`Error::Busy`] where it doesn't end.
 pub(super) fn end(mountpoint: &Path) -> Result<()> {
-    let path = record(mountpoint)?;
-    let Ok(mut file) = File::options().read(true).open(&path) else {
-        return Ok(());
-    };
     let start = Instant::now();
-    let mut asked = false;
-    while file.try_lock().is_err() {
-        let pid = holder(&mut file).parse().ok().and_then(Pid::from_raw);
-        if !asked && let Some(pid) = pid {
-            // Who may not end it is told that the mount is busy, and by whom.
-            let _ = kill_process(pid, Signal::TERM);
-            asked = true;
+    for pid in pids(mountpoint) {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+            continue;
+        };
+        // By a descriptor: a number may be another process's by the time it is used.
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+            continue;
+        };
+        if !self::pids(mountpoint).contains(&pid.as_raw_pid().unsigned_abs()) {
+            continue;
         }
-        if start.elapsed() > PATIENCE {
-            return Ok(());
+        pidfd_send_signal(&process, Signal::TERM)
+            .map_err(|errno| Error::io(mountpoint, "end the follower of")(errno.into()))?;
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        let left = PATIENCE.saturating_sub(start.elapsed());
+        let left = Timespec::try_from(left).ok();
+        if poll(&mut ended, left.as_ref()) != Ok(1) {
+            return Err(Error::Busy {
+                path: mountpoint.to_owned(),
+                holders: format!("its follower, process {pid:?}, was told to end and has not"),
+            });
         }
-        thread::sleep(Duration::from_millis(10));
     }
-    // Removed while it is locked: nobody else has written himself into it.
-    let _ = fs::remove_file(&path);
     Ok(())
 }

@@ -11,6 +11,7 @@ mod follow;
 mod mount;
 mod play;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -18,6 +19,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use famfs_core::entry::Owner;
 use famfs_core::extent::Map;
@@ -31,12 +34,13 @@ use rustix::io::Errno;
 pub use self::follow::follow;
 pub use self::mount::{is_ready_for, mount, unmount};
 pub use self::play::Played;
+pub(crate) use self::play::Player;
 use crate::error::{Error, Result};
 use crate::files::Stat;
 
 /// Where the mount keeps what is not a published file.
 const META: &str = ".meta";
-const SUPERBLOCK: &str = ".meta/.superblock";
+pub(crate) const SUPERBLOCK: &str = ".meta/.superblock";
 pub(crate) const LOG: &str = ".meta/.log";
 const VERSIONS: &str = ".meta/versions";
 
@@ -45,6 +49,11 @@ const VERSIONS: &str = ".meta/versions";
 pub(crate) struct KernelFiles {
     root: File,
     mountpoint: PathBuf,
+    /// All slots before it were followed by this process.
+    played: AtomicU64,
+    /// Files that this process has filled and committed, until they have their names: their memory
+    /// is theirs, and no other file could be made over it.
+    filled: Mutex<BTreeMap<Slot, Arc<File>>>,
 }
 
 /// Whether a path is the root of a kernel mount.
@@ -70,6 +79,8 @@ impl KernelFiles {
         let files = Self {
             root,
             mountpoint: mountpoint.to_owned(),
+            played: AtomicU64::new(0),
+            filled: Mutex::default(),
         };
         let source = files.source(read_only)?;
         Ok((files, source))
@@ -174,8 +185,34 @@ impl KernelFiles {
         }
     }
 
+    /// The first slot that this process has not followed yet.
+    pub(crate) fn played(&self) -> Slot {
+        Slot(self.played.load(Ordering::Acquire))
+    }
+
+    fn set_played(&self, next: Slot) {
+        self.played.fetch_max(next.0, Ordering::AcqRel);
+    }
+
+    fn filled_files(&self) -> MutexGuard<'_, BTreeMap<Slot, Arc<File>>> {
+        self.filled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a file that the log has just committed for the play that names it.
+    pub(crate) fn keep_filled(&self, slot: Slot, file: Arc<File>) {
+        self.filled_files().insert(slot, file);
+    }
+
+    fn filled(&self, slot: Slot) -> Option<Arc<File>> {
+        self.filled_files().get(&slot).cloned()
+    }
+
+    fn forget_filled(&self, slot: Slot) {
+        self.filled_files().remove(&slot);
+    }
+
     /// A file without a name yet, over the space of `map`.
-    pub(crate) fn make(&self, size: ByteLen, map: &Map) -> Result<File> {
+    pub(crate) fn make(&self, map: &FileMap) -> Result<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR;
         let file = self.at(b"", flags, 0o600).map_err(|errno| match errno {
             Errno::OPNOTSUPP | Errno::PERM => {
@@ -185,8 +222,7 @@ impl KernelFiles {
         })?;
         let file = above_standard(File::from(file))
             .map_err(Error::io(&self.mountpoint, "make a file in"))?;
-        ioctl::install(&file, &file_map(size, map))
-            .map_err(self.refused(b"", "place a file in"))?;
+        ioctl::install(&file, map).map_err(self.refused(b"", "place a file in"))?;
         Ok(file)
     }
 
@@ -212,32 +248,40 @@ impl KernelFiles {
             .map_err(self.error(path, "name"))
     }
 
-    fn own(&self, file: impl AsFd, path: &[u8], owner: Owner) -> Result<()> {
+    /// Gives a file or directory its owner and mode, where they are others; whether they were.
+    fn own(&self, file: impl AsFd, path: &[u8], owner: Owner) -> Result<bool> {
+        let mode = owner.mode & 0o7777;
+        let error = |errno| self.error(path, "give an owner to")(errno);
+        let now = rustix::fs::fstat(&file).map_err(error)?;
+        if (now.st_uid, now.st_gid, now.st_mode & 0o7777) == (owner.uid, owner.gid, mode) {
+            return Ok(false);
+        }
         let (uid, gid) = (
             rustix::fs::Uid::from_raw(owner.uid),
             rustix::fs::Gid::from_raw(owner.gid),
         );
         rustix::fs::fchown(&file, Some(uid), Some(gid))
-            .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(owner.mode & 0o7777)))
-            .map_err(self.error(path, "give an owner to"))
+            .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)))
+            .map_err(error)?;
+        Ok(true)
     }
 
-    /// Makes a directory; one that is there is left as it is.
+    /// Makes a directory; one that is there gets its owner and mode. Whether it was made.
     pub(crate) fn make_directory(&self, path: &[u8], owner: Owner) -> Result<bool> {
         let (parent, name) = split(path);
         let parent = self
             .at(parent, OFlags::DIRECTORY | OFlags::RDONLY, 0)
             .map_err(self.error(parent, "open"))?;
-        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Ok(false),
+        let is_new = match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
             Err(errno) => return Err(self.error(path, "make")(errno)),
-        }
+        };
         let made = self
             .at(path, OFlags::DIRECTORY | OFlags::RDONLY, 0)
             .map_err(self.error(path, "open"))?;
         self.own(&made, path, owner)?;
-        Ok(true)
+        Ok(is_new)
     }
 
     /// Takes a name away that the log has taken away.
@@ -264,7 +308,7 @@ impl KernelFiles {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
         let file = match self.at(path, flags, 0) {
             Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(Shown::Nothing),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Shown::Nothing),
             Err(errno) => return Err(self.error(path, "open")(errno)),
         };
         match ioctl::installed(&file) {
@@ -276,6 +320,8 @@ impl KernelFiles {
     }
 
     /// Attaches a committed file's bytes to the region, and returns the file where it was opened.
+    ///
+    /// `stat` comes from the replayed log, and not from a caller: what it says is attached.
     pub(crate) fn reach(
         &self,
         region: &Region,
@@ -290,31 +336,42 @@ impl KernelFiles {
         if there && !(for_a_view && pieces.len() > 1) {
             return Ok(None);
         }
-        let Some(map) = &stat.map else {
-            return Ok(None);
-        };
-        let version = format!("{VERSIONS}/{}", stat.slot);
-        let paths = [&stat.path[..], version.as_bytes()];
-        let wanted = file_map(stat.size, map);
-        for path in paths {
+        let file = self.open_committed(stat)?;
+        region
+            .attach(&file, &pieces, false)
+            .map_err(Error::map(&self.mountpoint))?;
+        Ok(Some(file))
+    }
+
+    /// Opens the kernel's file of a log entry, by its name or where it was put aside.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where the kernel doesn't show it yet.
+    pub(crate) fn open_committed(&self, stat: &Stat) -> Result<File> {
+        let wanted = stat.map.as_ref().map(|map| file_map(stat.size, map));
+        let version = play::version(stat.slot);
+        for path in [&stat.path[..], version.as_bytes()] {
             if let Shown::File(file, found) = self.shown(path)?
-                && found == wanted
+                && Some(&found) == wanted.as_ref()
             {
-                region
-                    .attach(&file, &pieces, false)
-                    .map_err(Error::map(&self.mountpoint))?;
-                return Ok(Some(file));
+                return Ok(file);
             }
         }
-        let at = self.mountpoint.join(OsStr::from_bytes(&stat.path));
         Err(Error::Busy {
-            path: at,
+            path: self.mountpoint.join(OsStr::from_bytes(&stat.path)),
             holders: format!(
                 "the log has this file, and the kernel doesn't show it yet: run `famfs logplay \
                  {}` as root, or let `famfs logplay --follow` do it",
                 self.mountpoint.display()
             ),
         })
+    }
+
+    /// Opens one of the mount's own files.
+    pub(crate) fn open_own(&self, name: &str) -> Result<File> {
+        let file = self.at(name.as_bytes(), OFlags::RDONLY, 0);
+        file.map(File::from)
+            .map_err(self.error(name.as_bytes(), "open"))
     }
 }
 
@@ -336,7 +393,7 @@ pub(crate) fn pieces(runs: &[(DevOff, u64)]) -> Vec<Piece> {
     runs.iter().map(piece).collect()
 }
 
-fn file_map(size: ByteLen, map: &Map) -> FileMap {
+pub(crate) fn file_map(size: ByteLen, map: &Map) -> FileMap {
     let extents = map.extents().iter().map(|extent| Range {
         offset: extent.offset.0,
         len: extent.len.0,

@@ -63,11 +63,14 @@ pub fn mount(device: &Path, directory: &Path, range: Option<&str>) -> Result<(Vo
         Some(_) => device.to_owned(),
         None => fs::canonicalize(device).map_err(Error::io(device, "find"))?,
     };
+    // A link would be followed now, and refused when it is unmounted.
+    let directory = &fs::canonicalize(directory).map_err(Error::io(directory, "find"))?;
+    crate::mounts::check_free(directory)?;
     famfs_sys::mount::mount(&device, directory, &data).map_err(refused(&device))?;
-    let brought = bring_up(directory);
+    let brought = crate::host::establish().and_then(|_| bring_up(directory));
     if brought.is_err() {
         // What was done is undone; the error that is told is the first one.
-        let _ = famfs_sys::mount::unmount(directory);
+        let _ = unmount(directory);
     }
     brought
 }
@@ -96,7 +99,10 @@ fn refused(device: &Path) -> impl FnOnce(std::io::Error) -> Error {
 fn bring_up(directory: &Path) -> Result<(Volume, Played)> {
     let make = |name: &str| {
         let path = directory.join(name);
-        fs::create_dir(&path).map_err(Error::io(&path, "make"))
+        // Whatever the umask: all may look what is published.
+        fs::create_dir(&path)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+            .map_err(Error::io(&path, "make"))
     };
     make(META)?;
     make(VERSIONS)?;
@@ -163,7 +169,13 @@ fn place(path: &Path, kind: FileKind, range: Range, mode: u32) -> Result<()> {
 /// # Errors
 /// [`Error::Busy`], naming who uses it; [`Error::Permission`].
 pub fn unmount(directory: &Path) -> Result<()> {
-    // Whoever follows the log has it mapped, and so may this process: both would keep it busy.
+    // Whoever follows the log has it mapped, and is not ended for nothing.
+    let followers = super::follow::pids(directory);
+    let mut others = holders::pids_of_mount(directory);
+    others.retain(|pid| !followers.contains(pid));
+    if !others.is_empty() {
+        return Err(busy(directory, &others));
+    }
     super::follow::end(directory)?;
     if let Ok((files, source)) = KernelFiles::open(directory, true) {
         Region::forget(&source.identity());
@@ -173,9 +185,13 @@ pub fn unmount(directory: &Path) -> Result<()> {
         if error.raw_os_error() != Some(libc::EBUSY) {
             return Error::io(directory, "unmount")(error);
         }
-        Error::Busy {
-            path: directory.to_owned(),
-            holders: holders::of_mount(directory),
-        }
+        busy(directory, &holders::pids_of_mount(directory))
     })
+}
+
+fn busy(directory: &Path, pids: &[u32]) -> Error {
+    Error::Busy {
+        path: directory.to_owned(),
+        holders: holders::using(pids),
+    }
 }
