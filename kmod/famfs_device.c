@@ -340,7 +340,8 @@ int famfs_device_open(struct fs_context *fc, struct famfs_sb *sbi,
 	up_write(&famfs_failure_sem);
 	if (err)
 		return err;
-	sbi->dev.size = round_down(sbi->dev.size, FAMFS_UNIT);
+	/* Not to whole units: the superblock has the size that user space sees. */
+	sbi->dev.size = round_down(sbi->dev.size, PAGE_SIZE);
 	if (sbi->dev.size < 2 * FAMFS_UNIT || sbi->dev.base % FAMFS_UNIT)
 		return invalf(fc, "famfs: %s is too small, or doesn't begin on a whole 2 MiB",
 			      fc->source);

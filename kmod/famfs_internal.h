@@ -61,7 +61,7 @@ struct famfs_bad {
 /**
  * struct famfs_device - the device under a mount
  * @dax: its memory
- * @size: bytes, cut down to whole units
+ * @size: bytes, whole pages; files have whole units of it
  * @base: where on @dax it begins, bytes; not 0 on a partition
  * @bad: its bad pages
  * @bdev: the block device, for /dev/pmem

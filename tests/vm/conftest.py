@@ -86,11 +86,12 @@ WAYS = [
 ]
 
 
-def program() -> Path:
-    """Build the famfs command, and say where it is."""
+def programs() -> list[Path]:
+    """Build the famfs command and an example, and say where they are."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target"))
     run("cargo", "build", "-q", "-p", "famfs-cli", cwd=TOP)
-    return target / "debug" / "famfs"
+    run("cargo", "build", "-q", "-p", "famfs", "--example", "hand_over", cwd=TOP)
+    return [target / "debug" / "famfs", target / "debug" / "examples" / "hand_over"]
 
 
 class Lab:
@@ -98,11 +99,14 @@ class Lab:
 
     def __init__(self, share: Path) -> None:
         self.share = share
+        # Users of the guests look into it too.
+        share.chmod(0o755)
         self._guests: dict[Way, tuple[Guest, SharedMemory]] = {}
         for path in (HERE / "guest_side").glob("*.py"):
             shutil.copy(path, share)
         (share / "bin").mkdir()
-        shutil.copy(program(), share / "bin")
+        for path in programs():
+            shutil.copy(path, share / "bin")
         # The package as it was built into the tree, the extension in it.
         shutil.copytree(TOP / "python", share / "python")
 

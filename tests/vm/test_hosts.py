@@ -179,13 +179,13 @@ def test_only_the_master_publishes(hosts: Hosts) -> None:
 
 
 def test_users_are_told_what_it_takes(hosts: Hosts) -> None:
-    """Without the follower's daemon only root places files; the error says so."""
+    """Where nobody follows the log only root places files; the error says so."""
     status, output = hosts.a.attempt(
         f"chmod 777 {MNT}; setpriv --reuid 1000 --regid 1000 --clear-groups "
         f"famfs creat -s 4096 {MNT}/theirs"
     )
     assert status == 1
-    assert "permission denied" in output
+    assert "placing files takes root" in output
     assert "theirs" not in hosts.a.run(f"ls {MNT}; famfs ls {MNT}")
 
 

@@ -223,3 +223,21 @@ def test_a_mount_that_fails_leaves_nothing(volume: Volume) -> None:
     assert status == 1
     status, output = guest.attempt(f"famfs mount --kernel /dev/pmem0 {MNT}")
     assert (status, "is mounted there" in output) == (1, True), output
+
+
+def test_a_partition_that_ends_within_a_unit(volume: Volume) -> None:
+    guest, at = volume.guest, "/tmp/part"
+    device = "/dev/pmem0p1"
+    megabytes = 2048
+    guest.run(
+        f"famfs umount {MNT}; addpart /dev/pmem0 1 {2 * megabytes} {101 * megabytes}; mkdir -p {at}"
+    )
+    output = guest.run(
+        f"famfs mkfs --force {device} && famfs mount --kernel {device} {at} && famfs fsck {at} && "
+        f"echo there > /tmp/x && famfs cp /tmp/x {at}/f && cat {at}/f && stat -f -c %b {at}"
+    )
+    assert output.endswith(f"there\n{101 * MIB // 4096}\n")
+    status, output = guest.attempt(f"famfs creat -s 91M {at}/large")
+    assert (status, "no space" in output) == (1, True)
+    guest.run(f"famfs creat -s 88M {at}/large; famfs umount {at}; delpart /dev/pmem0 1")
+    guest.run(f"famfs mkfs --force /dev/pmem0 && famfs mount --kernel /dev/pmem0 {MNT}")

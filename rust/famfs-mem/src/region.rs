@@ -145,7 +145,9 @@ impl Region {
             && (source.access() == Access::ReadOnly || region.mapping.is_writable())
         {
             guard::arm().map_err(system("guard"))?;
-            return Ok(Arc::clone(region));
+            let region = Arc::clone(region);
+            region.attach_parts(source)?;
+            return Ok(region);
         }
         // Longer, but not writable, must not lose the permission that others count on.
         let kept = existing.filter(|region| region.mapping.is_writable());
@@ -156,7 +158,8 @@ impl Region {
         };
         let file = another(file, writable).map_err(system("open again"))?;
         let (mapping, patches) = if source.kind() == Kind::Parts {
-            let mapping = Mapping::reserved(source.size(), source.align(), writable);
+            // Each part has rights of its own: a reader's region may get parts to write.
+            let mapping = Mapping::reserved(source.size(), source.align(), true);
             (mapping, Some(Patches::default()))
         } else {
             let mapping = Mapping::new(&file, 0, source.size(), source.align(), writable);
@@ -172,15 +175,21 @@ impl Region {
             align: source.align(),
             patches,
         });
-        for part in source.parts() {
+        region.attach_parts(source)?;
+        regions.insert(source.identity(), Arc::clone(&region));
+        Ok(region)
+    }
+
+    /// Attaches what a source shows of its device, where it does so in parts.
+    fn attach_parts(&self, source: &Source) -> Result<(), MapError> {
+        source.parts().iter().try_for_each(|part| {
             let piece = Piece {
                 at: RegionOff(part.at),
                 len: part.len,
             };
-            region.attach(&part.file, &[piece], writable && part.writable)?;
-        }
-        regions.insert(source.identity(), Arc::clone(&region));
-        Ok(region)
+            let writable = part.writable && source.access() != Access::ReadOnly;
+            self.attach(&part.file, &[piece], writable)
+        })
     }
 
     /// Lets go of a volume's region: the next [`map`](Region::map) makes a new one.

@@ -4,8 +4,9 @@
 //! which file gets which map is for those who replay the log.
 //!
 //! # Safety
-//! All unsafe code is in [`ioctl`]: each call hands the kernel a structure of the layout that
-//! `kmod/famfs_ioctl.h` gives its number, and [`abi`] checks sizes and numbers at compile time.
+//! All unsafe code is in [`ioctl`] and [`peer`]: each call hands the kernel a structure of the layout
+//! that `kmod/famfs_ioctl.h` gives its number, and [`abi`] checks sizes and numbers at compile time;
+//! or room for what it tells of a socket.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -14,3 +15,4 @@ compile_error!("the kernel interface has 64-bit pointers: famfs needs a 64-bit h
 pub mod abi;
 pub mod ioctl;
 pub mod mount;
+pub mod peer;

@@ -181,6 +181,14 @@ pub enum Error {
         /// What is in the way.
         why: String,
     },
+    /// What another process of ours has told, that publishes for this user.
+    #[error("{message}")]
+    Told {
+        /// How it looks elsewhere.
+        face: Face,
+        /// What it says.
+        message: String,
+    },
     /// The volume can't be judged.
     #[error("{}: not a volume that can be mounted: {fatal}; {}", path.display(), next_step(fatal))]
     Corrupt {
@@ -325,6 +333,31 @@ const fn face(errno: i32, exit: i32, python: &'static str) -> Face {
     }
 }
 
+impl Face {
+    /// The class of this name, where it is one of ours.
+    pub(crate) fn known(name: &str) -> &'static str {
+        const CLASSES: [&str; 15] = [
+            "NotFound",
+            "InvalidPath",
+            "Busy",
+            "AlreadyExists",
+            "NoSpace",
+            "NotMounted",
+            "NotMaster",
+            "ReadOnlyVolume",
+            "PermissionDenied",
+            "Corrupt",
+            "Unsupported",
+            "VolumeChanged",
+            "MemoryFault",
+            "HostError",
+            "FamfsError",
+        ];
+        let found = CLASSES.into_iter().find(|class| *class == name);
+        found.unwrap_or("FamfsError")
+    }
+}
+
 impl Error {
     /// The table: variant, errno, exit code, Python class.
     #[must_use]
@@ -360,6 +393,7 @@ impl Error {
             Self::InvalidPath { .. } | Self::IsTheMountPoint { .. } => {
                 face(libc::EINVAL, 1, "InvalidPath")
             }
+            Self::Told { face, .. } => *face,
             Self::NotShown { .. } => face(libc::EIO, 1, "FamfsError"),
             Self::Forked | Self::NoReservation { .. } => face(libc::ESTALE, 1, "FamfsError"),
             Self::Usage(_) => face(libc::EINVAL, 2, "FamfsError"),

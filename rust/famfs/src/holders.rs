@@ -73,6 +73,20 @@ pub(crate) fn pids_of_mount(root: &Path) -> Vec<u32> {
         .collect()
 }
 
+/// The descriptors of processes for files without a name on a device, as paths that open them again.
+pub(crate) fn descriptors_on(dev: u64) -> impl Iterator<Item = PathBuf> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of_process = |process: fs::DirEntry| {
+        let is_one = process.file_name().to_str()?.parse::<u32>().is_ok();
+        is_one.then(|| fs::read_dir(process.path().join("fd")).ok())?
+    };
+    let is_meant = move |path: &PathBuf| {
+        fs::metadata(path).is_ok_and(|found| found.dev() == dev && found.nlink() == 0)
+    };
+    let descriptors = processes.filter_map(of_process).flatten().flatten();
+    descriptors.map(|entry| entry.path()).filter(is_meant)
+}
+
 /// Says that processes use a mount, and what to do.
 pub(crate) fn using(pids: &[u32]) -> String {
     format!(

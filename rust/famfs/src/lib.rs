@@ -44,6 +44,7 @@ mod mount_origins;
 mod mount_table;
 pub mod mounts;
 mod reservation;
+mod service;
 mod table;
 mod two_ways;
 mod view;

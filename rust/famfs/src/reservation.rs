@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use famfs_core::extent::Map;
 use famfs_core::units::{ByteLen, DevOff, FileOff};
 use famfs_mem::{Fault, Kind, default_threads};
+use famfs_sys::ioctl::FileMap;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::service::{Client, Handed};
 use crate::table::{Place, Promise, Table};
 use crate::volume::Inner;
 
@@ -26,18 +28,30 @@ const PUNCH_FROM: u64 = 2 << 20;
 /// What bytes past a file's end are cleared up to: the largest page that a host may map.
 const PAGE: u64 = 64 << 10;
 
+/// Who holds the space.
+#[derive(Debug)]
+enum Keeper {
+    /// The table's locks, whatever becomes of the volume's writer meanwhile.
+    Table {
+        _table: Arc<Mutex<Table>>,
+        place: Place,
+    },
+    /// The follower of a kernel mount, for a user who may not place files.
+    Follower(Arc<Client>),
+}
+
 /// Space for one file, filled by this process, not visible yet. Dropped, it was never there.
 #[derive(Debug)]
 pub struct Reservation {
     volume: Arc<Inner>,
-    /// Its locks hold the space, whatever becomes of the volume's writer meanwhile.
-    _table: Arc<Mutex<Table>>,
-    place: Place,
+    keeper: Keeper,
     promise: Promise,
     /// The ranges of the file that were written, by where they begin.
     written: Mutex<BTreeMap<u64, u64>>,
     /// The kernel's file over its space, without a name yet, under a kernel mount.
     shown: Option<Arc<File>>,
+    /// Whether that is attached to the region.
+    attached: bool,
     /// Whether the table still has it: not committed.
     open: bool,
 }
@@ -45,15 +59,31 @@ pub struct Reservation {
 impl Reservation {
     pub(crate) fn new(volume: &Arc<Inner>, promise: &Promise, table: Arc<Mutex<Table>>) -> Self {
         let place = table.lock().unwrap_or_else(PoisonError::into_inner).place();
-        Self {
-            volume: Arc::clone(volume),
+        let keeper = Keeper::Table {
             _table: table,
             place,
+        };
+        Self::kept(volume, promise, keeper)
+    }
+
+    fn kept(volume: &Arc<Inner>, promise: &Promise, keeper: Keeper) -> Self {
+        Self {
+            volume: Arc::clone(volume),
+            keeper,
             promise: *promise,
             written: Mutex::new(BTreeMap::new()),
             shown: None,
+            attached: false,
             open: true,
         }
+    }
+
+    /// What the follower of the mount has reserved, and handed over cleared.
+    pub(crate) fn handed(volume: &Arc<Inner>, client: Arc<Client>, handed: Handed) -> Result<Self> {
+        let keeper = Keeper::Follower(client);
+        let reservation = Self::kept(volume, &handed.promise, keeper);
+        reservation.note_all();
+        reservation.attach(handed.file)
     }
 
     /// Makes its bytes reachable, where the kernel has the device.
@@ -61,20 +91,65 @@ impl Reservation {
     /// # Errors
     /// [`Error::Permission`] for whoever may not place files; [`Error::Busy`] where a process still
     /// maps what had this space.
-    pub(crate) fn show(mut self) -> Result<Self> {
+    pub(crate) fn show(self) -> Result<Self> {
+        let Some(kernel) = &self.volume.kernel else {
+            return Ok(self);
+        };
+        let file = kernel.make(&self.file_map())?;
+        self.attach(file)
+    }
+
+    /// Makes the bytes of another process's reservation reachable: the kernel has its file.
+    ///
+    /// # Errors
+    /// [`Error::NoReservation`] where no process that can be looked at has it open.
+    pub(crate) fn show_adopted(self) -> Result<Self> {
+        let Some(kernel) = &self.volume.kernel else {
+            return Ok(self);
+        };
+        let file = kernel.open_unnamed(&self.file_map())?;
+        let token = self.promise.token;
+        self.attach(file.ok_or(Error::NoReservation { token })?)
+    }
+
+    fn file_map(&self) -> FileMap {
+        crate::kernel::file_map(self.promise.size, &self.promise.map)
+    }
+
+    fn attach(mut self, file: File) -> Result<Self> {
+        // Owned before it is attached: what fails half-way is detached with the reservation.
+        let file = Arc::new(file);
+        self.shown = Some(Arc::clone(&file));
+        self.attached = true;
         let volume = Arc::clone(&self.volume);
-        if let Some(kernel) = &volume.kernel {
-            let map = crate::kernel::file_map(self.promise.size, &self.promise.map);
-            let file = Arc::new(kernel.make(&map)?);
-            // Owned before it is attached: what fails half-way is detached with the reservation.
-            self.shown = Some(Arc::clone(&file));
-            let pieces = crate::kernel::pieces(&self.runs());
-            volume
-                .region
-                .attach(&file, &pieces, true)
-                .map_err(Error::map(volume.source.path()))?;
-        }
+        volume
+            .region
+            .attach(&file, &crate::kernel::pieces(&self.runs()), true)
+            .map_err(Error::map(volume.source.path()))?;
         Ok(self)
+    }
+
+    fn detach(&mut self) {
+        if std::mem::take(&mut self.attached) {
+            // What can't be let go of keeps its space busy until this process is gone.
+            let _ = crate::view::withdrawn(&self.volume.region, &self.runs());
+        }
+    }
+
+    /// Clears all of it, for another process that fills it: free space holds what others wrote.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub(crate) fn clear_for_others(mut self) -> Result<Self> {
+        self.clear_rest()?;
+        self.note_all();
+        self.detach();
+        Ok(self)
+    }
+
+    /// Remembers that all was written, to the end of its last page.
+    fn note_all(&self) {
+        self.note(0, self.promise.map.capacity().max(self.promise.size.0));
     }
 
     pub(crate) fn shown(&self) -> Option<&Arc<File>> {
@@ -88,6 +163,14 @@ impl Reservation {
 
     pub(crate) fn token(&self) -> Uuid {
         self.promise.token
+    }
+
+    /// The follower that keeps it, where it is not this process.
+    pub(crate) fn follower(&self) -> Option<&Arc<Client>> {
+        match &self.keeper {
+            Keeper::Table { .. } => None,
+            Keeper::Follower(client) => Some(client),
+        }
     }
 
     /// The log names its space now: dropping it gives nothing back.
@@ -171,8 +254,12 @@ impl Reservation {
         }
         // In a volume that was made here since, the range may be somebody else's.
         self.volume.check_identity()?;
-        // Where the table is gone, others may have been promised the range since.
-        self.place.check()?;
+        match &self.keeper {
+            // Where the table is gone, others may have been promised the range since.
+            Keeper::Table { place, .. } => place.check()?,
+            // Where it is gone the kernel's file is there still, and keeps others out.
+            Keeper::Follower(_) => {}
+        }
         let size = self.promise.size.0;
         if at.0.checked_add(len).is_none_or(|end| end > size) {
             return Err(Error::Usage(format!(
@@ -280,12 +367,14 @@ impl Drop for Reservation {
         if !self.open || self.volume.generation != famfs_mem::generation() {
             return;
         }
-        if self.shown.take().is_some() {
-            // What can't be let go of keeps its space busy until this process is gone.
-            let _ = crate::view::withdrawn(&self.volume.region, &self.runs());
-        }
+        self.detach();
+        // Before the space is given back: the kernel lets nobody have it while this file is there.
+        self.shown = None;
         let token = self.promise.token;
         // What can't be given back now is reaped when this process is gone.
-        let _ = self.volume.locked(|table, _| table.release(token));
+        let _ = match &self.keeper {
+            Keeper::Table { .. } => self.volume.locked(|table, _| table.release(token)),
+            Keeper::Follower(client) => client.release(token),
+        };
     }
 }

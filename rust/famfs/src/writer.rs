@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{KernelFiles, Player};
 use crate::lock::{Held, HostLock};
 use crate::reservation::Reservation;
+use crate::service::Client;
 use crate::table::{Promise, Table};
 use crate::volume::{Inner, State, Volume};
 
@@ -76,6 +77,15 @@ impl Inner {
             });
         }
         Ok(())
+    }
+
+    /// Who publishes for this process: itself, or the follower of a kernel mount whose log it may
+    /// not write.
+    fn follower(&self) -> Result<Option<Arc<Client>>> {
+        match (self.check_writer(), &self.kernel) {
+            (Err(Error::Permission { .. }), Some(kernel)) => kernel.client().map(Some),
+            (checked, _) => checked.map(|()| None),
+        }
     }
 
     fn tools(&self) -> Result<Tools> {
@@ -282,6 +292,21 @@ impl Volume {
     /// # Errors
     /// [`Error::NotMaster`], [`Error::ReadOnlyVolume`], [`Error::NoSpace`], [`Error::Permission`].
     pub fn reserve(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
+        match self.inner.follower()? {
+            Some(client) => {
+                let handed = client.reserve(size, layout)?;
+                Reservation::handed(&self.inner, client, handed)
+            }
+            None => self.reserve_here(size, layout),
+        }
+    }
+
+    /// Reserves space that another process fills, which is handed the kernel's file: cleared.
+    pub(crate) fn reserve_for_others(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
+        self.reserve_here(size, layout)?.clear_for_others()
+    }
+
+    fn reserve_here(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
         let (promise, table) = self.inner.locked_in(|table, state| {
             let reason = |reason| Error::ReadOnlyVolume {
                 path: self.inner.path(),
@@ -319,16 +344,12 @@ impl Volume {
     /// # Errors
     /// [`Error::NoReservation`] where nobody holds it any more.
     pub fn adopt(&self, token: Uuid) -> Result<Reservation> {
-        if self.inner.kernel.is_some() {
-            return Err(Error::Unsupported {
-                what: self.path().display().to_string(),
-                why: "under a kernel mount a reservation can't be handed to another process yet: \
-                      fill it where it was made"
-                    .into(),
-            });
+        if let Some(client) = self.inner.follower()? {
+            let handed = client.adopt(token)?;
+            return Reservation::handed(&self.inner, client, handed);
         }
         let (promise, table) = self.inner.locked_in(|table, _| table.adopt(token))?;
-        let reservation = Reservation::new(&self.inner, &promise, table);
+        let reservation = Reservation::new(&self.inner, &promise, table).show_adopted()?;
         reservation.note(0, promise.size.0);
         Ok(reservation)
     }
@@ -342,6 +363,10 @@ impl Volume {
     pub fn commit(&self, mut files: Vec<Publication>) -> Result<Vec<Slot>> {
         for file in &files {
             file.reservation.clear_rest()?;
+        }
+        if let Some(client) = files.iter().find_map(|file| file.reservation.follower()) {
+            let client = Arc::clone(client);
+            return self.commit_by(&client, &mut files);
         }
         let appended = self.inner.locked(|table, state| {
             let mut here = Vec::with_capacity(files.len());
@@ -380,11 +405,31 @@ impl Volume {
         appended.told(self.path())
     }
 
+    /// Has the follower commit what it keeps.
+    fn commit_by(&self, client: &Client, files: &mut [Publication]) -> Result<Vec<Slot>> {
+        let asked: Vec<_> = files
+            .iter()
+            .map(|file| {
+                let token = file.reservation.token();
+                (token, file.path, file.owner, file.overwrite)
+            })
+            .collect();
+        let slots = client.commit(&asked)?;
+        for file in files {
+            file.reservation.committed();
+        }
+        self.refresh()?;
+        Ok(slots)
+    }
+
     /// Makes a directory.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::ParentMissing`] and what [`Self::reserve`] returns.
     pub fn mkdir(&self, path: RelPath, owner: Owner) -> Result<Slot> {
+        if let Some(client) = self.inner.follower()? {
+            return self.told(client.mkdir(&path, owner));
+        }
         self.append_one(path, |_| Ok(Entry::Mkdir(MkdirEntry { path, owner })))
     }
 
@@ -394,6 +439,9 @@ impl Volume {
     /// [`Error::NotFound`], [`Error::DirectoryNotEmpty`], [`Error::Unsupported`] on an OMF 2.2
     /// volume, and what [`Self::reserve`] returns.
     pub fn remove(&self, path: RelPath) -> Result<Slot> {
+        if let Some(client) = self.inner.follower()? {
+            return self.told(client.remove(&path));
+        }
         self.append_one(path, |state| {
             let node = state
                 .replay
@@ -407,6 +455,13 @@ impl Volume {
                 slot: node.slot(),
             }))
         })
+    }
+
+    /// Follows what the follower has appended.
+    fn told(&self, slots: Result<Vec<Slot>>) -> Result<Slot> {
+        let slots = slots?;
+        self.refresh()?;
+        slots.first().copied().ok_or(Error::Forked)
     }
 
     fn append_one(

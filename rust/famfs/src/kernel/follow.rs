@@ -1,5 +1,7 @@
 //! Following: the kernel's names come by themselves when another host appends.
 //!
+//! On the master it also publishes for users who may not place files ([`crate::service`]).
+//!
 //! Owns the loop, and the record by which an unmount finds and ends it: whoever follows has the log
 //! mapped, and so keeps the mount busy.
 
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use famfs_core::superblock::Role;
 use famfs_core::units::Slot;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -16,10 +19,11 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::{Played, is_root};
 use crate::error::{Error, Result};
 use crate::holders;
+use crate::service::Service;
 use crate::volume::{Options, Volume};
 
 /// Where followers are known.
-const RECORDS: &str = "/run/famfs/follow";
+const RECORDS: &str = crate::service::PLACE;
 
 /// How long a follower may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,6 +60,14 @@ pub fn follow(
     let _held = claim(mountpoint)?;
     let volume = Volume::open(mountpoint, Options::default())?;
     let dev = fs::metadata(mountpoint).map(|found| found.dev()).ok();
+    let Some(kernel) = &volume.inner.kernel else {
+        return Ok(());
+    };
+    // Only the master appends to the log.
+    let is_master = volume.role() == Role::Master;
+    let _service = is_master
+        .then(|| Service::start(&volume, kernel.device()?))
+        .transpose()?;
     let mut next = Slot(0);
     let mut seen = 0;
     let mut pause = interval;

@@ -37,6 +37,8 @@ pub use self::play::Played;
 pub(crate) use self::play::Player;
 use crate::error::{Error, Result};
 use crate::files::Stat;
+use crate::holders;
+use crate::service::Client;
 
 /// Where the mount keeps what is not a published file.
 const META: &str = ".meta";
@@ -54,6 +56,7 @@ pub(crate) struct KernelFiles {
     /// Files that this process has filled and committed, until they have their names: their memory
     /// is theirs, and no other file could be made over it.
     filled: Mutex<BTreeMap<Slot, Arc<File>>>,
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 /// Whether a path is the root of a kernel mount.
@@ -81,6 +84,7 @@ impl KernelFiles {
             mountpoint: mountpoint.to_owned(),
             played: AtomicU64::new(0),
             filled: Mutex::default(),
+            client: Mutex::default(),
         };
         let source = files.source(read_only)?;
         Ok((files, source))
@@ -183,6 +187,33 @@ impl KernelFiles {
             IoctlError::Other(errno) => Error::io(&path, what)(errno.into()),
             other => Error::io(&path, what)(io::Error::other(other)),
         }
+    }
+
+    pub(crate) fn mountpoint(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// A path in the volume, as the kernel has it.
+    pub(crate) fn path_of(&self, path: &[u8]) -> PathBuf {
+        self.mountpoint.join(OsStr::from_bytes(path))
+    }
+
+    /// The device number that all files of the mount have.
+    pub(crate) fn device(&self) -> Result<(u32, u32)> {
+        let facts = self.root.metadata();
+        let dev = facts.map_err(Error::io(&self.mountpoint, "examine"))?.dev();
+        Ok((rustix::fs::major(dev), rustix::fs::minor(dev)))
+    }
+
+    /// The mount's follower, which publishes for users who may not place files.
+    pub(crate) fn client(&self) -> Result<Arc<Client>> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = client.as_ref().filter(|client| client.is_alive()) {
+            return Ok(Arc::clone(client));
+        }
+        let new = Arc::new(Client::connect(&self.mountpoint, self.device()?)?);
+        *client = Some(Arc::clone(&new));
+        Ok(new)
     }
 
     /// The first slot that this process has not followed yet.
@@ -365,6 +396,48 @@ impl KernelFiles {
                 self.mountpoint.display()
             ),
         })
+    }
+
+    pub(crate) fn open_root(&self) -> io::Result<File> {
+        self.root.try_clone()
+    }
+
+    /// Opens a directory; `None` where there is none.
+    pub(crate) fn open_directory(&self, path: &[u8]) -> Result<Option<File>> {
+        match self.at(path, OFlags::DIRECTORY | OFlags::RDONLY, 0) {
+            Ok(directory) => Ok(Some(directory.into())),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(self.error(path, "open")(errno)),
+        }
+    }
+
+    /// Who owns what has a name; `None` where nothing has it.
+    pub(crate) fn owner_of(&self, path: &[u8]) -> Result<Option<u32>> {
+        match self.at(path, OFlags::PATH | OFlags::NOFOLLOW, 0) {
+            Ok(file) => rustix::fs::fstat(&file)
+                .map(|facts| Some(facts.st_uid))
+                .map_err(self.error(path, "examine")),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(self.error(path, "open")(errno)),
+        }
+    }
+
+    /// The file without a name that another process of this host fills, by its map.
+    ///
+    /// It has no path of its own: it is found among the files that processes have open.
+    pub(crate) fn open_unnamed(&self, wanted: &FileMap) -> Result<Option<File>> {
+        let facts = self.root.metadata();
+        let dev = facts.map_err(Error::io(&self.mountpoint, "examine"))?.dev();
+        for path in holders::descriptors_on(dev) {
+            // Whoever may not open it is not meant to take part.
+            let opened = File::options().read(true).write(true).open(path);
+            if let Ok(file) = opened.and_then(above_standard)
+                && ioctl::installed(&file).is_ok_and(|found| found.as_ref() == Some(wanted))
+            {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
     }
 
     /// Opens one of the mount's own files.
