@@ -1,9 +1,12 @@
 """Page faults of famfs beside those of xfs with dax, on one pmem device in one guest.
 
-A guest is run so that its clock counts instructions; what a pass over a mapping takes is exact then,
-but for the kernel's own clock, which the least of several rounds leaves out. The fault path is the
-first pass over a fresh mapping less the second, which has all pages. How long it takes is asked of
-another guest, where clocks tell the time: under emulation that says little, and has no goal.
+A guest is run so that its clock counts instructions; what a pass over a mapping takes is exact
+then, but for the kernel's own clock, which the least of several rounds leaves out. The fault path
+is the first pass over a fresh mapping less the second, which has all pages. How long it takes is
+asked of another guest, where clocks tell the time: under emulation that says little, and has no
+goal.
+
+Names of series on the command line choose kernels.
 
 Prints figures in the form that scripts/bench.py reads.
 """
@@ -118,8 +121,9 @@ def measure(series: str, share: Path, *, count: bool) -> dict[tuple[str, str], P
             for name, side in SIDES.items():
                 guest.run(f"set -e; {side.make}; umount {MNT}")
                 for mode in MODES:
-                    touch = f"set -e; {side.mount}; /host/touch {FILE} {mode} {ROUNDS}; umount {MNT}"
-                    outputs = [guest.run(touch, limit=300) for _ in range(MOUNTS)]
+                    touch = f"/host/touch {FILE} {mode} {ROUNDS}"
+                    mounted = f"set -e; {side.mount}; {touch}; umount {MNT}"
+                    outputs = [guest.run(mounted, limit=300) for _ in range(MOUNTS)]
                     found[name, mode] = passes(outputs, 1_000_000 if count else 0)
             complaints = guest.run(COMPLAINTS)
             if complaints:
@@ -147,8 +151,8 @@ def compare(series: str, mode: str, counted: list[Passes], timed: list[Passes]) 
             time = timed[0].time / timed[1].time
             detail += f"; the pass's time under emulation {time:.2f} of xfs's"
         goal(f"{state} fault path's instructions", path, other, detail)
-    goal("instructions of reading again" if mode != "write" else "instructions of writing again",
-         ours.again, rival.again, f"{ours.again} and {rival.again}")  # fmt: skip
+    goal("instructions of a second pass", ours.again, rival.again,
+         f"{ours.again} and {rival.again}")  # fmt: skip
 
 
 def main() -> int:

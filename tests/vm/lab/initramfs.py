@@ -42,8 +42,8 @@ def closure(kernel: Kernel) -> list[str]:
     by_name = {Path(path).name.split(".")[0].replace("_", "-"): path for path in needs}
     found: set[str] = set()
     for name in MODULES:
-        if path := by_name.get(name.replace("_", "-")):
-            found.update([path, *needs[path]])
+        if file := by_name.get(name.replace("_", "-")):
+            found.update([file, *needs[file]])
     return sorted(found)
 
 
