@@ -17,7 +17,7 @@ test-vm: ## The kernel module: its maps, and in virtual machines on three kernel
 lint: ## Formatting, clippy, documentation, types, and the rules of this tree
 	@python3 scripts/run_tests.py lint
 
-bench: ## The benchmarks of Rust and, with the package, of Python
+bench: ## The benchmarks of Rust, of Python, and of the kernel module in guests
 	@python3 scripts/bench.py
 
 demo: ## Publish real data in one process and open it in others

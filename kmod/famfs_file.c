@@ -227,8 +227,20 @@ static vm_fault_t famfs_mkwrite(struct vm_fault *vmf)
 	return famfs_fault_of(vmf, FAMFS_ORDER_PAGE, true);
 }
 
+/*
+ * Nothing is mapped ahead. That there is such a function tells the kernel that
+ * faults need no more than the lock of their own mapping (6.7 and newer): else
+ * it begins each single page's fault again under the whole process's lock.
+ */
+static vm_fault_t famfs_map_pages(struct vm_fault *vmf, pgoff_t start,
+				  pgoff_t end)
+{
+	return 0;
+}
+
 static const struct vm_operations_struct famfs_vm_ops = {
 	.fault		= famfs_fault,
+	.map_pages	= famfs_map_pages,
 	.huge_fault	= famfs_huge_fault,
 	.page_mkwrite	= famfs_mkwrite,
 	.pfn_mkwrite	= famfs_mkwrite,

@@ -1,4 +1,4 @@
-"""Runs every benchmark of the Rust crates and of the Python package, and judges their figures.
+"""Runs every benchmark - of the crates, the package, the kernel module - and judges their figures.
 
 A benchmark prints what it found in lines of the form
 
@@ -6,7 +6,8 @@ A benchmark prints what it found in lines of the form
 
 (or ``>=``). All are run, whatever fails; a table of them ends the output, and the exit status says
 whether a benchmark failed or missed a goal. Names given on the command line choose benchmarks:
-those whose name, such as ``famfs/volume`` or ``python``, contains one of them.
+those whose name, such as ``famfs/volume``, ``python`` or ``vm``, contains one of them. ``vm``
+counts what page faults take in guests.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from dataclasses import dataclass
 
 import prepare
+import suites
 from prepare import BIN, ROOT, NotReadyError, cargo_environment
 
 
@@ -71,6 +73,18 @@ def run(command: list[str], figures: list[Figure]) -> int:
     return running.returncode
 
 
+def guests(figures: list[Figure]) -> int:
+    """Count what page faults of the kernel module take, where it can be built."""
+    if why := suites.no_module():
+        print(f"vm: {why}")
+        return 0
+    # The package isn't needed, and stays as it was built for its own benchmarks.
+    prepare.venv()
+    prepare.apt(suites.KMOD_TOOLS | suites.LAB_TOOLS)
+    prepare.apt_lists()
+    return run([str(BIN / "python"), "tests/vm/bench_faults.py"], figures)
+
+
 def table(figures: list[Figure]) -> str:
     """Show figures beside their goals."""
     width = max((len(each.name) for each in figures), default=0)
@@ -104,6 +118,8 @@ def main() -> int:
             options = ["-m", "pytest", "-q", "-s", "--benchmark-only", "tests/bench"]
             if run([str(BIN / "python"), *options], figures) != 0:
                 failed.append("python")
+        if wanted("vm") and guests(figures) != 0:
+            failed.append("vm")
     except NotReadyError as error:
         failed.append(str(error))
     print(f"\n{table(figures)}\n")

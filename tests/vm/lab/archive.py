@@ -135,7 +135,7 @@ class Archive:
     def show(self, package: str) -> dict[str, str]:
         """The fields of the newest version of a package."""
         text = run("apt-cache", "show", "--no-all-versions", package, env=self._env())
-        fields = {}
+        fields: dict[str, str] = {}
         for line in text.splitlines():
             name, colon, value = line.partition(": ")
             if colon and not line.startswith(" "):

@@ -90,6 +90,8 @@ class Guest:
             which becomes a character device) or ``"reserved"`` (memory that nobody claims).
         share: A folder of the host that it sees as ``/host``, read-only.
         machine_id: What tells it from other hosts.
+        count: Whether its clocks, the time stamp counter too, advance by one nanosecond for each
+            instruction that it executes and not with time: then they count instructions.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Guest:
         way: str,
         share: Path,
         machine_id: str = "0" * 31 + "1",
+        *,
+        count: bool = False,
     ) -> None:
         self.name = f"{kernel.series} by {way}"
         self.kernel = kernel
@@ -109,8 +113,9 @@ class Guest:
         listener.bind(str(self.folder / "agent"))
         listener.listen(1)
         listener.settimeout(60)
+        counting = ["-icount", "shift=0"] if count else []
         self._qemu = subprocess.Popen(
-            self._command(kernel, memory, way, share),
+            [*self._command(kernel, memory, way, share), *counting],
             stdin=subprocess.DEVNULL,
             stdout=(self.folder / "qemu").open("wb"),
             stderr=subprocess.STDOUT,
