@@ -7,6 +7,8 @@
 //!
 //! The bytes stay where they are: what is handed over is the right to name them.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::io::Read;
 use std::path::Path;
 
