@@ -137,7 +137,8 @@ def test_a_reservation_goes_from_process_to_process(guest: Guest, user: str) -> 
         {user} hand_over fill {MNT} "some text" < /tmp/fill > /tmp/token 2> /tmp/said &
         exec 5> /tmp/fill
         for n in $(seq 50); do [ -s /tmp/token ] && break; sleep 0.1; done
-        {user} hand_over commit $(cat /tmp/token) {name} < /tmp/commit > /tmp/taken 2>> /tmp/said 5>&- &
+        {user} hand_over commit $(cat /tmp/token) {name} \
+            < /tmp/commit > /tmp/taken 2>> /tmp/said 5>&- &
         exec 6> /tmp/commit
         for n in $(seq 50); do [ -s /tmp/taken ] && break; sleep 0.1; done
         exec 5>&-; sleep 0.3; exec 6>&-; wait; rm /tmp/fill /tmp/commit; cat /tmp/said

@@ -2,7 +2,8 @@
 /*
  * Throws ioctls at a mount: every number of ours and near it, with arguments
  * that are right, nearly right, and nonsense, and pointers that lie; from
- * several threads, while files are mapped, touched, linked, retired and closed.
+ * several threads, while files are mapped, touched, linked, retired and closed,
+ * directories go that somebody holds, and memory fails.
  *
  * usage: ioctl_fuzz MOUNTPOINT SEED SECONDS
  *
@@ -16,6 +17,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,11 @@
 #include "famfs_ioctl.h"
 
 #define THREADS 3
+#define DIRECTORIES 8
+
+/* Memory that failed stays so: only some of it does. */
+#define MOST_POISONED 12
+static atomic_int poisoned;
 
 static const char *mnt;
 static uint64_t device;
@@ -148,7 +155,10 @@ static int retire(int dir, int fd)
 	char name[300];
 	struct famfs_retire ask;
 
-	snprintf(name, sizeof(name), "f%d", (int)below(40));
+	if (below(4))
+		snprintf(name, sizeof(name), "f%d", (int)below(40));
+	else
+		snprintf(name, sizeof(name), "d%d", (int)below(DIRECTORIES));
 	ask.slot = below(200);
 	ask.successor = below(3) ? fd : (int)few();
 	ask.name_len = below(8) ? strlen(name) : few();
@@ -230,11 +240,55 @@ static void touch(int fd, struct tally *tally)
 	} else {
 		for (at = 0; at < st.st_size; at += 512 * 1024)
 			map[at] = map[at] + 1;
+		/* While others install maps, and find this one in the way. */
+		if (!below(30) &&
+		    atomic_fetch_add(&poisoned, 1) < MOST_POISONED) {
+			at = below(st.st_size) & ~4095L;
+			map[at] = 1;
+			/* Done, it ends with a signal. */
+			if (madvise((void *)&map[at], 4096, MADV_HWPOISON))
+				atomic_fetch_sub(&poisoned, 1);
+			map[at] = 2;
+		}
 		/* One page behind the end: a signal. */
 		if (!below(4))
 			map[(st.st_size + 4095) & ~4095L] = 1;
 	}
 	munmap((void *)map, st.st_size + 4096);
+}
+
+/* A directory comes, is held while it goes, and is used all the same. */
+static void use_directory(struct tally *tally)
+{
+	char path[300], proc[64];
+	int dir, fd;
+
+	snprintf(path, sizeof(path), "%s/d%d", mnt, (int)below(DIRECTORIES));
+	mkdir(path, 0755);
+	dir = open(path, O_RDONLY | O_DIRECTORY);
+	if (dir < 0)
+		return;
+	if (below(2)) {
+		int root = open(mnt, O_RDONLY | O_DIRECTORY);
+
+		tally->good += retire(root, -1) == 0;
+		tally->calls++;
+		close(root);
+	}
+	fd = openat(dir, ".", O_TMPFILE | O_RDWR, 0644);
+	if (fd >= 0) {
+		tally->good += create_v2(fd) == 0;
+		tally->calls++;
+		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+		linkat(AT_FDCWD, proc, dir, below(2) ? "f1" : "f2",
+		       AT_SYMLINK_FOLLOW);
+		tally->good += retire(dir, fd) == 0;
+		tally->calls++;
+		close(fd);
+	}
+	mkdirat(dir, "below", 0755);
+	unlinkat(dir, "below", AT_REMOVEDIR);
+	close(dir);
 }
 
 static void *work(void *arg)
@@ -246,7 +300,9 @@ static void *work(void *arg)
 	state = (uintptr_t)rnd ^ tally->calls;
 	tally->calls = 0;
 	while (time(NULL) < end) {
-		int fd = open(mnt, O_TMPFILE | O_RDWR, 0644);
+		/* One that may get no name makes no successor either. */
+		int never = below(6) ? 0 : O_EXCL;
+		int fd = open(mnt, O_TMPFILE | O_RDWR | never, 0644);
 		int tries = 1 + below(24), accepted = 0, i;
 
 		if (fd < 0) {
@@ -269,8 +325,13 @@ static void *work(void *arg)
 		}
 		snprintf(name, sizeof(name), "%s/f%d", mnt, (int)below(40));
 		snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-		linkat(AT_FDCWD, proc, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+		if (!linkat(AT_FDCWD, proc, AT_FDCWD, name,
+			    AT_SYMLINK_FOLLOW) && never) {
+			fprintf(stderr, "a file got a name that may not\n");
+			exit(1);
+		}
 		close(fd);
+		use_directory(tally);
 		fd = open(name, O_RDWR);
 		if (fd >= 0) {
 			ask(fd);
@@ -313,7 +374,9 @@ int main(int argc, char **argv)
 		sum.good += tallies[i].good;
 		sum.faults += tallies[i].faults;
 	}
-	printf("%lu calls, %lu of them accepted, %lu signals\n", sum.calls,
-	       sum.good, sum.faults);
+	i = atomic_load(&poisoned);
+	printf("%lu calls, %lu of them accepted, %lu signals, %d poisoned\n",
+	       sum.calls, sum.good, sum.faults,
+	       i < MOST_POISONED ? i : MOST_POISONED);
 	return 0;
 }
