@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lab import builder, kernels
 from lab.archive import LabError, run
-from lab.guest import COMPLAINTS, MIB, Guest, SharedMemory
+from lab.guest import COMPLAINTS, COUNTING, MIB, Guest, SharedMemory
 
 HERE = Path(__file__).resolve().parent
 MNT = "/mnt/bench"
@@ -115,7 +115,8 @@ def measure(series: str, share: Path, *, count: bool) -> dict[tuple[str, str], P
     memory = SharedMemory(DEVICE)
     found = {}
     try:
-        with Guest(kernels.kernel(series), memory, "pmem", share, count=count) as guest:
+        extra = COUNTING if count else ()
+        with Guest(kernels.kernel(series), memory, "pmem", share, extra=extra) as guest:
             guest.run(
                 f"set -e; modprobe -a nd_e820 nd_pmem xfs; insmod /host/famfs-{series}.ko; "
                 f"mkdir -p {MNT}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from lab import kernels
+from lab.guest import RAW_PMEM, Guest, SharedMemory
 
 from conftest import MNT, WAYS, Way
 
@@ -52,3 +54,24 @@ def test_unload_and_load_again(lab: Lab, way: Way) -> None:
         assert "in use" in output
         guest.run(f"umount {MNT}; rmmod famfs; insmod {lab.module(way.series)}")
     assert guest.complaints() == ""
+
+
+@pytest.mark.parametrize("series", ["6.1", "6.12", "7"])
+def test_devices_that_cannot_be_memory_for_files(lab: Lab, series: str) -> None:
+    """A namespace without page structures, and a disk: refused, with what to do."""
+    module, memory = lab.module(series), SharedMemory()
+    with Guest(kernels.kernel(series), memory, "pmem", lab.share, extra=RAW_PMEM) as guest:
+        guest.run(
+            f"modprobe -a nfit nd_pmem nd_e820 brd; sleep 0.5; insmod {module}; mkdir -p {MNT}"
+        )
+        mode = guest.run("ndctl list -n namespace0.0 2> /dev/null | grep mode")
+        assert '"mode":"raw"' in mode
+        for device in ("/dev/pmem0", "/dev/ram0"):
+            status, output = guest.attempt(f"famfs mount --kernel {device} {MNT}")
+            assert status == 1
+            assert "no page structures" in output
+            assert "ndctl create-namespace" in output
+        guest.run(f"famfs mkfs --force /dev/pmem1; famfs mount --kernel /dev/pmem1 {MNT}")
+        guest.run(f"famfs umount {MNT}")
+        assert guest.complaints() == ""
+    memory.close()

@@ -18,6 +18,7 @@ from .initramfs import initramfs
 from .kernels import Kernel, archive
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
@@ -56,6 +57,16 @@ COMPLAINTS = (
 )
 
 
+#: Clocks, the time stamp counter too, advance by one nanosecond for each instruction that the guest
+#: executes and not with time: they count instructions.
+COUNTING = ("-icount", "shift=0")
+#: A /dev/pmem0 in raw mode, whose memory has no page structures; the shared one comes after it.
+RAW_PMEM = (
+    "-machine", "nvdimm=on", "-m", "slots=1,maxmem=8G",
+    "-object", "memory-backend-ram,id=raw,size=64M", "-device", "nvdimm,memdev=raw",
+)  # fmt: skip
+
+
 class SharedMemory:
     """Memory that several guests have: a file that each of them maps."""
 
@@ -90,8 +101,7 @@ class Guest:
             which becomes a character device) or ``"reserved"`` (memory that nobody claims).
         share: A folder of the host that it sees as ``/host``, read-only.
         machine_id: What tells it from other hosts.
-        count: Whether its clocks, the time stamp counter too, advance by one nanosecond for each
-            instruction that it executes and not with time: then they count instructions.
+        extra: What else QEMU is told, such as ``COUNTING``.
     """
 
     def __init__(
@@ -102,7 +112,7 @@ class Guest:
         share: Path,
         machine_id: str = "0" * 31 + "1",
         *,
-        count: bool = False,
+        extra: Sequence[str] = (),
     ) -> None:
         self.name = f"{kernel.series} by {way}"
         self.kernel = kernel
@@ -113,9 +123,8 @@ class Guest:
         listener.bind(str(self.folder / "agent"))
         listener.listen(1)
         listener.settimeout(60)
-        counting = ["-icount", "shift=0"] if count else []
         self._qemu = subprocess.Popen(
-            [*self._command(kernel, memory, way, share), *counting],
+            [*self._command(kernel, memory, way, share), *extra],
             stdin=subprocess.DEVNULL,
             stdout=(self.folder / "qemu").open("wb"),
             stderr=subprocess.STDOUT,

@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 MODULES = (
     "virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay",
     "nd_pmem", "nd_e820", "dax_hmem", "device_dax", "fsdev_dax", "kmem", "dax_pmem",
-    "hwpoison-inject", "xfs", "ext4",
+    "hwpoison-inject", "xfs", "ext4", "nfit", "brd",
     # Asked for by its algorithm's name, which no list of what a module needs has.
     "crc32c_generic",
 )  # fmt: skip

@@ -82,10 +82,18 @@ fn refused(device: &Path) -> impl FnOnce(std::io::Error) -> Error {
             path: device,
             holders: "it is mounted, or something else has it open for itself".into(),
         },
+        Some(libc::EOPNOTSUPP) if is_block(&device) => Error::Unsupported {
+            what: device.display().to_string(),
+            why: "the kernel has no page structures for it, which memory for files needs: a \
+                  /dev/pmem device in fsdax mode has (`ndctl list` shows the mode, `ndctl \
+                  create-namespace -f -e NAMESPACE -m fsdax` sets it, and its data is lost)"
+                .into(),
+        },
         Some(libc::EOPNOTSUPP) => Error::Unsupported {
             what: device.display().to_string(),
             why: "this kernel can't use it as memory for files: a /dev/pmem device works on every \
-                  kernel, a /dev/dax device from Linux 7.0 on"
+                  kernel, a /dev/dax device from Linux 7.0 on; before, --range takes memory that \
+                  was set aside"
                 .into(),
         },
         Some(libc::ENODEV) => Error::Unsupported {
@@ -94,6 +102,11 @@ fn refused(device: &Path) -> impl FnOnce(std::io::Error) -> Error {
         },
         _ => Error::io(&device, "mount")(error),
     }
+}
+
+fn is_block(device: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    fs::metadata(device).is_ok_and(|found| found.file_type().is_block_device())
 }
 
 fn bring_up(directory: &Path) -> Result<(Volume, Played)> {
