@@ -97,10 +97,10 @@ def run_inside(kernel: Kernel, *command: str | Path, hidden: tuple[str, ...] = (
     if inside is None and not hidden:
         return run(*command)
     top = inside or Path("/")
+    places = [top / folder.lstrip("/") for folder in hidden]
+    made = [place for place in places if not place.exists()]
     steps = ["set -e; root=$1; cache=$2; shift 2"]
-    for folder in hidden:
-        (top / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        steps.append(f'mount -t tmpfs tmpfs "$root{folder}"')
+    steps += [f"mount -t tmpfs tmpfs {place}" for place in places]
     if inside is not None:
         # The cache keeps its place, as the headers name it by its path.
         (inside / cache().relative_to("/")).mkdir(parents=True, exist_ok=True)
@@ -111,4 +111,10 @@ def run_inside(kernel: Kernel, *command: str | Path, hidden: tuple[str, ...] = (
         ]
     steps.append('exec chroot "$root" "$@"')
     words = ["unshare", "--mount", "sh", "-c", "; ".join(steps), "sh", str(top), str(cache())]
-    return run(*words, *command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    for place in made:
+        place.mkdir(parents=True)
+    try:
+        return run(*words, *command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    finally:
+        for place in made:
+            place.rmdir()
