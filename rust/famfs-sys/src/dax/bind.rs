@@ -216,6 +216,9 @@ impl Switch {
                 "famfs has it mounted on {0}; `famfs umount {0}` first",
                 mountpoint.display()
             )
+        } else if self.tree.sys.join("fs/famfs").join(&device.name).exists() {
+            "famfs has it mounted in another mount namespace, a container perhaps; umount it there"
+                .into()
         } else if let Some(holders) = self.control.holders(device) {
             format!("{holders} has it open or mapped; end it first")
         } else {
@@ -312,6 +315,10 @@ impl Switch {
 
     /// Lets a driver have the device; whether it had to be told that the device is for it.
     fn enter(&self, driver: &Driver) -> Result<bool, DaxError> {
+        // A driver that was loaded just now may have taken it by itself.
+        if self.is_with(driver) {
+            return Ok(false);
+        }
         match self.write(driver, "bind") {
             Ok(()) => Ok(false),
             // A driver takes what is on its list. Being put there, the device is also taken.

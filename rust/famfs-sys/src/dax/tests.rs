@@ -66,7 +66,13 @@ impl Control for Kernel {
         if !self.script.borrow().modules.contains(&module) {
             return Err(format!("no module {module}"));
         }
-        fs::create_dir(self.sys.join("bus/dax/drivers").join(module)).unwrap();
+        let driver = self.sys.join("bus/dax/drivers").join(module);
+        fs::create_dir(&driver).unwrap();
+        // What nobody has, a new driver takes if it knows it.
+        let link = self.sys.join("bus/dax/devices/dax0.0/driver");
+        if self.script.borrow().knows.contains(&module) && !link.exists() {
+            symlink(driver, &link).unwrap();
+        }
         Ok(())
     }
 
@@ -220,6 +226,16 @@ fn a_driver_is_told_of_a_device_that_it_does_not_know() {
 }
 
 #[test]
+fn a_driver_that_takes_it_by_itself_is_not_told_again() {
+    let mut script = on_seven();
+    script.knows.push("fsdev_dax");
+    let host = Host::new(None, script);
+    host.to(Some(&Driver::FsdevDax)).unwrap().keep();
+    assert_eq!(host.driver(), Some(Driver::FsdevDax));
+    assert_eq!(host.written(), [""; 0]);
+}
+
+#[test]
 fn dropped_it_is_put_back_and_kept_it_stays() {
     let host = Host::new(Some("device_dax"), on_seven());
     drop(host.to(Some(&Driver::FsdevDax)).unwrap());
@@ -330,6 +346,10 @@ fn who_uses_it_keeps_it() {
     host.kernel.script.borrow_mut().holders = Some("process 12 (reader)".into());
     let error = host.to(None).unwrap_err();
     assert!(error.to_string().contains("process 12 (reader)"), "{error}");
+    let elsewhere = host.dir.path().join("sys/fs/famfs/dax0.0");
+    fs::create_dir_all(elsewhere).unwrap();
+    let error = host.to(None).unwrap_err();
+    assert!(error.to_string().contains("mount namespace"), "{error}");
     let mounts = [KernelMount {
         source: host.dir.path().join("dev/dax0.0"),
         mountpoint: "/mnt/famfs".into(),
