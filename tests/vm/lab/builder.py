@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 from .archive import cache, locked, run, unpack
@@ -98,9 +99,15 @@ def run_inside(kernel: Kernel, *command: str | Path, hidden: tuple[str, ...] = (
         return run(*command)
     top = inside or Path("/")
     places = [top / folder.lstrip("/") for folder in hidden]
+    with locked("hidden") if hidden else nullcontext():
+        return _run_hidden(inside, places, *command)
+
+
+def _run_hidden(inside: Path | None, places: list[Path], *command: str | Path) -> str:
+    top = inside or Path("/")
     made = [place for place in places if not place.exists()]
     steps = ["set -e; root=$1; cache=$2; shift 2"]
-    steps += [f"mount -t tmpfs tmpfs {place}" for place in places]
+    steps += [f'mount -t tmpfs tmpfs "{place}"' for place in places]
     if inside is not None:
         # The cache keeps its place, as the headers name it by its path.
         (inside / cache().relative_to("/")).mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ pub(super) trait Control: fmt::Debug {
 
 /// The running system.
 #[derive(Debug)]
-struct System;
+pub(super) struct System;
 
 impl Control for System {
     fn write(&self, path: &Path, word: &str) -> io::Result<()> {
@@ -101,6 +101,21 @@ impl Binding {
     #[must_use]
     pub fn is_changed(&self) -> bool {
         self.changed
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.switch.device.name
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
+        &self.switch.tree
+    }
+
+    /// Whether a signal that would end the program waits: who works long between binding and
+    /// [`keep`](Self::keep) asks, gives up, and drops this.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        signals::is_one_waiting()
     }
 
     /// Leaves the device as it is now.

@@ -1,9 +1,10 @@
 //! Dax devices: what there is, who drives it, and who may have it.
 //!
-//! Owns how `/sys/bus/dax` is read. Who drives a device is changed in [`bind`] alone; whether its
-//! memory is the system's is judged in `ram`.
+//! Owns how `/sys/bus/dax` is read. Who drives a device is changed in [`bind`] alone; what a mount
+//! has borrowed is written down by `lend`; whether memory is the system's is judged in `ram`.
 
 mod bind;
+mod lend;
 mod ram;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use bind::{Binding, bind, unbind};
+pub use lend::give_back;
 
 use crate::mount;
 
@@ -207,11 +209,13 @@ impl DaxError {
     }
 }
 
-/// Where the kernel shows its devices: `/sys` and `/dev`, but for tests.
+/// Where the kernel shows its devices, and where they are written of: `/sys`, `/dev` and `/run`, but
+/// for tests.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
     sys: PathBuf,
     dev: PathBuf,
+    run: PathBuf,
 }
 
 impl Tree {
@@ -219,6 +223,7 @@ impl Tree {
         Self {
             sys: "/sys".into(),
             dev: "/dev".into(),
+            run: "/run".into(),
         }
     }
 

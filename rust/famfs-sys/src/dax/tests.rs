@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::bind::{Control, change};
+use super::lend::put_back;
 use super::*;
 use crate::mount::KernelMount;
 
@@ -132,6 +133,7 @@ impl Host {
         Tree {
             sys: self.dir.path().join("sys"),
             dev: self.dir.path().join("dev"),
+            run: self.dir.path().join("run"),
         }
     }
 
@@ -193,6 +195,7 @@ fn a_device_is_listed_with_all_that_is_known() {
     let nothing = Tree {
         sys: host.dir.path().join("none"),
         dev: host.dir.path().into(),
+        run: host.dir.path().into(),
     };
     assert_eq!(nothing.list(&[]).unwrap(), []);
 }
@@ -246,6 +249,50 @@ fn dropped_it_is_put_back_and_kept_it_stays() {
     assert_eq!(host.driver(), Some(Driver::FsdevDax));
     host.to(None).unwrap().keep();
     assert_eq!(host.driver(), None);
+}
+
+#[test]
+fn what_a_mount_borrowed_goes_back_when_it_is_gone() {
+    for before in [Some(Driver::DeviceDax), None] {
+        let host = Host::new(before.as_ref().map(Driver::name), on_seven());
+        let node = host.dir.path().join("dev/dax0.0");
+        let mounted = [KernelMount {
+            source: node.clone(),
+            mountpoint: "/mnt/famfs".into(),
+            device: (0, 41),
+        }];
+        let back = |mounts: &[KernelMount]| {
+            let control = Rc::clone(&host.kernel) as Rc<dyn Control>;
+            put_back(&host.tree(), control, Path::new("dax0.0"), mounts).unwrap()
+        };
+        let borrow = || {
+            let binding = host.to(Some(&Driver::FsdevDax)).unwrap();
+            binding.keep_for_mount().unwrap();
+        };
+        assert!(!back(&[]));
+        borrow();
+        // Once more: what is so already was borrowed by the first.
+        borrow();
+        assert!(!back(&mounted));
+        assert_eq!(host.driver(), Some(Driver::FsdevDax));
+        assert!(back(&[]));
+        assert_eq!(host.driver(), before);
+        assert!(!back(&[]));
+        // Whoever binds it himself meanwhile keeps it so.
+        borrow();
+        host.to(None).unwrap().keep();
+        assert!(!back(&[]));
+        assert_eq!(host.driver(), None);
+    }
+}
+
+#[test]
+fn what_cannot_be_written_down_is_not_borrowed() {
+    let host = Host::new(Some("device_dax"), on_seven());
+    fs::write(host.dir.path().join("run"), "").unwrap();
+    let binding = host.to(Some(&Driver::FsdevDax)).unwrap();
+    binding.keep_for_mount().unwrap_err();
+    assert_eq!(host.driver(), Some(Driver::DeviceDax));
 }
 
 #[test]
