@@ -110,6 +110,15 @@ def test_who_has_it_open_keeps_it(guest: Guest) -> None:
     assert device(guest)["driver"] == "device_dax"
 
 
+def test_a_library_mount_keeps_it(guest: Guest) -> None:
+    """Nobody has the device open then; a line in a table says that it is wanted."""
+    guest.run(f"famfs mkfs --force /dev/dax0.0; famfs mount --library /dev/dax0.0 {MNT}")
+    for command in ("unbind dax0.0", "bind /dev/dax0.0 fsdev_dax"):
+        assert f"famfs umount {MNT}" in refused(guest, f"famfs dax {command}")
+    guest.run(f"famfs umount {MNT}")
+    assert device(guest)["driver"] == "device_dax"
+
+
 def test_a_signal_while_it_is_bound_leaves_things_as_they_were(guest: Guest, way: Way) -> None:
     """The node is kept away, so that the command waits for it."""
     to = "fsdev_dax" if has_fsdev(way) else "device_dax"
