@@ -3,6 +3,8 @@
 //! Owns names and defaults. What can only be said of several options together is checked by the
 //! commands.
 
+mod system;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +12,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use crate::size;
+
+pub(crate) use system::{
+    Dax, DaxBind, DaxDriver, DaxVerb, Kmod, KmodBuild, KmodLoad, KmodVerb, Listing,
+};
 
 /// Files in memory that several hosts share.
 ///
@@ -82,6 +88,10 @@ pub(crate) enum Verb {
     ///
     /// Exit codes as for fsck.
     Dump(Dump),
+    /// Build, load and unload the kernel module, and say how things stand with it
+    Kmod(Kmod),
+    /// List dax devices, and say who drives them
+    Dax(Dax),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Print the manual page
@@ -542,6 +552,14 @@ mod tests {
             "famfs cp -r -t 4 -m 0644 a b c /mnt/f",
             "famfs getmap -q /mnt/f/a",
             "famfs chkread -s -l /mnt/f",
+            "famfs kmod build --kernel 6.12.1-amd64 --headers /usr/src/h --output out",
+            "famfs kmod build --dkms",
+            "famfs kmod load --module famfs.ko",
+            "famfs kmod status --json",
+            "famfs dax list --json",
+            "famfs dax bind dax0.0",
+            "famfs dax bind /dev/dax0.0 device_dax",
+            "famfs dax unbind dax0.0",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
@@ -557,6 +575,9 @@ mod tests {
             "famfs verify -S 42",
             "famfs cp a",
             "famfs cp -t 0 a b",
+            "famfs kmod",
+            "famfs dax bind dax0.0 kmem",
+            "famfs dax unbind",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -1,10 +1,22 @@
-//! Progress bars on standard error.
+//! Progress bars and spinners on standard error.
 //!
 //! Owns when there is one: on a terminal, and not where a program reads the output.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often a spinner turns.
+const TURN: Duration = Duration::from_millis(100);
+
+fn target(quiet: bool) -> ProgressDrawTarget {
+    if quiet || !std::io::stderr().is_terminal() {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    }
+}
 
 /// A bar that counts bytes.
 #[derive(Debug)]
@@ -15,13 +27,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// A bar for `total` bytes; hidden where `quiet`, or where standard error is no terminal.
     pub(crate) fn new(total: u64, quiet: bool) -> Self {
-        let hidden = quiet || !std::io::stderr().is_terminal();
-        let target = if hidden {
-            ProgressDrawTarget::hidden()
-        } else {
-            ProgressDrawTarget::stderr()
-        };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let bar = ProgressBar::with_draw_target(Some(total), target(quiet));
         let style = "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}";
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
@@ -46,6 +52,37 @@ impl Progress {
 }
 
 impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// What turns while work of unknown length is done.
+#[derive(Debug)]
+pub(crate) struct Spinner {
+    bar: ProgressBar,
+}
+
+impl Spinner {
+    /// One that says what is done; hidden as a bar is.
+    pub(crate) fn new(what: &'static str, quiet: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target(quiet)).with_prefix(what);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg}") {
+            bar.set_style(style);
+        }
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TURN);
+        }
+        Self { bar }
+    }
+
+    /// Shows what is worked on just now.
+    pub(crate) fn say(&self, line: &str) {
+        self.bar.set_message(line.trim().to_owned());
+    }
+}
+
+impl Drop for Spinner {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

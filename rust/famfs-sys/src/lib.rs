@@ -1,4 +1,4 @@
-//! The kernel's side of famfs: the module's ioctls, and mounts.
+//! The kernel's side of famfs: the module and its ioctls, mounts, and dax devices.
 //!
 //! Owns what is said to the kernel and in which words. It knows nothing of volumes, logs or names:
 //! which file gets which map is for those who replay the log.
@@ -13,6 +13,11 @@
 compile_error!("the kernel interface has 64-bit pointers: famfs needs a 64-bit host");
 
 pub mod abi;
+pub mod dax;
+mod holders;
 pub mod ioctl;
+pub mod kmod;
 pub mod mount;
 pub mod peer;
+mod signals;
+mod tool;

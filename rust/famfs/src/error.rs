@@ -57,7 +57,8 @@ pub enum Error {
     },
     /// There is no such device or backing file.
     #[error(
-        "{}: no such device or file; check the path (`famfs mounts` lists what is mounted)",
+        "{}: no such device or file; check the path (`famfs mounts` lists what is mounted, `famfs \
+         dax list` the dax devices)",
         path.display()
     )]
     NoDevice {

@@ -29,8 +29,10 @@
 #![deny(unsafe_code)]
 
 mod coherence;
+pub mod dax;
 pub mod embedded;
 pub mod error;
+mod error_sys;
 mod files;
 mod holders;
 pub mod host;
@@ -55,6 +57,7 @@ pub use coherence::Locality;
 pub use error::{Error, Face, Result};
 pub use famfs_core as core;
 pub use famfs_mem as mem;
+pub use famfs_sys as sys;
 pub use files::{FileReader, Stat};
 pub use mkfs::{MkfsOptions, mkfs};
 pub use reservation::Reservation;

@@ -55,13 +55,15 @@ impl Default for MkfsOptions {
 ///
 /// # Errors
 /// [`Error::VolumeExists`] unless forced; [`Error::HostFull`] where a backing file's space can't be
-/// had; [`Error::Usage`] for sizes that make no volume.
+/// had; [`Error::Busy`] for a dax device whose memory is the system's; [`Error::Usage`] for sizes that
+/// make no volume.
 pub fn mkfs(path: &Path, options: &MkfsOptions) -> Result<Superblock> {
     let host = match options.host {
         Some(host) => host,
         None => host::establish()?,
     };
     check_sizes(path, options)?;
+    famfs_sys::dax::mappable(path)?;
     let (source, is_new) = open(path, options)?;
     let size = source.size();
     let needed = LOG_OFFSET + options.log_len + ALLOC_UNIT;
@@ -187,7 +189,7 @@ fn resized(mut source: Source, size: u64, sparse: bool) -> Result<Source> {
         let taken = source.file().metadata().map_or(0, |m| m.blocks() * 512);
         memory::check(&path, size.saturating_sub(taken))?;
     }
-    let resize = |source: &mut Source| {
+    let resize = |source: &mut Source| -> Result<()> {
         if source.size() != size {
             source.set_len(size).map_err(Error::source)?;
         }

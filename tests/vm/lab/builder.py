@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 from .archive import cache, locked, run, unpack
@@ -84,17 +85,43 @@ def build(kernel: Kernel) -> Path:
 def make(kernel: Kernel, place: Path, *words: str) -> str:
     """Run the kernel's build in a folder, as its release would."""
     compiler = SERIES[kernel.series].compiler
-    command = ["make", "-C", str(kernel.headers), f"M={place}", f"CC={compiler}", *words]
+    command = ("make", "-C", kernel.headers, f"M={place}", f"CC={compiler}", *words)
+    return run_inside(kernel, *command)
+
+
+def run_inside(kernel: Kernel, *command: str | Path, hidden: tuple[str, ...] = ()) -> str:
+    """Run a command with the programs of the kernel's release; what it needs is in the cache.
+
+    What it writes into the folders named as hidden is gone after it, and they are empty before.
+    """
     inside = root(kernel)
-    if inside is None:
+    if inside is None and not hidden:
         return run(*command)
-    # The cache keeps its place, as the headers name it by its path.
-    there = inside / cache().relative_to("/")
-    there.mkdir(parents=True, exist_ok=True)
-    script = (
-        'set -e; root=$1; cache=$2; shift 2; mount -t proc proc "$root/proc"; '
-        'mount --rbind "$cache" "$root$cache"; mount --bind /dev "$root/dev"; '
-        'exec chroot "$root" "$@"'
-    )
-    words_inside = ["unshare", "--mount", "sh", "-c", script, "sh", str(inside), str(cache())]
-    return run(*words_inside, *command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    top = inside or Path("/")
+    places = [top / folder.lstrip("/") for folder in hidden]
+    with locked("hidden") if hidden else nullcontext():
+        return _run_hidden(inside, places, *command)
+
+
+def _run_hidden(inside: Path | None, places: list[Path], *command: str | Path) -> str:
+    top = inside or Path("/")
+    made = [place for place in places if not place.exists()]
+    steps = ["set -e; root=$1; cache=$2; shift 2"]
+    steps += [f'mount -t tmpfs tmpfs "{place}"' for place in places]
+    if inside is not None:
+        # The cache keeps its place, as the headers name it by its path.
+        (inside / cache().relative_to("/")).mkdir(parents=True, exist_ok=True)
+        steps += [
+            'mount -t proc proc "$root/proc"',
+            'mount --rbind "$cache" "$root$cache"',
+            'mount --bind /dev "$root/dev"',
+        ]
+    steps.append('exec chroot "$root" "$@"')
+    words = ["unshare", "--mount", "sh", "-c", "; ".join(steps), "sh", str(top), str(cache())]
+    for place in made:
+        place.mkdir(parents=True)
+    try:
+        return run(*words, *command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    finally:
+        for place in made:
+            place.rmdir()

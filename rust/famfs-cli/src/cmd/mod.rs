@@ -7,11 +7,13 @@ mod content;
 mod copy;
 mod cp;
 mod creat;
+mod dax;
 mod demo;
 mod df;
 mod dump;
 mod fsck;
 mod help;
+mod kmod;
 mod ls;
 mod map;
 mod mkfs;
@@ -57,6 +59,8 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<i32> {
         Verb::Check(args) => check::check(&args, output),
         Verb::Fsck(args) => fsck::run(&args, output),
         Verb::Dump(args) => dump::run(&args, output),
+        Verb::Kmod(args) => kmod::run(args, output),
+        Verb::Dax(args) => dax::run(args, output),
         Verb::Completions(args) => help::completions(&args, output),
         Verb::Man(args) => help::man(&args, output),
     }
