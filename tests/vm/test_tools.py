@@ -101,6 +101,31 @@ def test_no_driver_at_all(guest: Guest) -> None:
     assert "no driver already" in guest.run("famfs dax unbind /dev/dax0.0")
 
 
+def test_a_mount_borrows_it(guest: Guest, way: Way, lab: Lab) -> None:
+    guest.run(f"[ -e /sys/module/famfs ] || insmod {lab.module(way.series)}")
+    guest.run("famfs mkfs --force /dev/dax0.0")
+    if not has_fsdev(way):
+        assert "from Linux 7.0 on" in refused(guest, f"famfs mount --kernel /dev/dax0.0 {MNT}")
+        assert device(guest)["driver"] == "device_dax"
+        return
+    guest.run(f"famfs mount --kernel /dev/dax0.0 {MNT}; famfs creat -s 4M {MNT}/file")
+    assert device(guest)["driver"] == "fsdev_dax"
+    assert device(guest)["mountpoints"] == [MNT]
+    assert f"famfs umount {MNT}" in refused(guest, "famfs dax bind dax0.0 device_dax")
+    guest.run(f"famfs umount {MNT}")
+    assert device(guest)["driver"] == "device_dax"
+    # A mount that fails gives it back too; and one that finds it bound leaves it so.
+    guest.python(
+        "import mmap; f = open('/dev/dax0.0', 'r+b'); m = mmap.mmap(f.fileno(), 2 << 20); "
+        "m[:8] = bytes(8)"
+    )
+    assert "not a volume" in refused(guest, f"famfs mount --kernel /dev/dax0.0 {MNT}")
+    assert device(guest)["driver"] == "device_dax"
+    guest.run("famfs mkfs --force /dev/dax0.0; famfs dax bind dax0.0")
+    guest.run(f"famfs mount --kernel /dev/dax0.0 {MNT}; famfs umount {MNT}")
+    assert device(guest)["driver"] == "fsdev_dax"
+
+
 def test_who_has_it_open_keeps_it(guest: Guest) -> None:
     output = refused(
         guest,
@@ -187,7 +212,11 @@ def test_memory_of_the_system_is_refused(lab: Lab, way: Way) -> None:
     found = device(guest)
     assert (found["driver"], found["system_ram"]) == ("kmem", "online")
     assert REMEDY in found["error"]
-    for command in ("mkfs --force /dev/dax0.0", "dax bind dax0.0 device_dax", "dax unbind dax0.0"):
+    commands = [
+        "mkfs --force /dev/dax0.0", "dax bind dax0.0 device_dax", "dax unbind dax0.0",
+        f"mount --kernel /dev/dax0.0 {MNT}", f"mount --library /dev/dax0.0 {MNT}",
+    ]  # fmt: skip
+    for command in commands:
         output = refused(guest, f"famfs {command}")
         assert "the system uses it as its RAM" in output
         assert "daxctl offline-memory dax0.0" in output

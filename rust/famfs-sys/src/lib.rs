@@ -14,7 +14,7 @@ compile_error!("the kernel interface has 64-bit pointers: famfs needs a 64-bit h
 
 pub mod abi;
 pub mod dax;
-mod holders;
+pub mod holders;
 pub mod ioctl;
 pub mod kmod;
 pub mod mount;

@@ -34,7 +34,6 @@ pub mod embedded;
 pub mod error;
 mod error_sys;
 mod files;
-mod holders;
 pub mod host;
 pub mod inspect;
 pub mod kernel;

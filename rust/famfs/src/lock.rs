@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use famfs_sys::holders;
+
 use crate::error::{Error, Result};
 
 /// How long another process may hold the lock: reserve and commit take microseconds.
@@ -68,7 +70,7 @@ pub(crate) fn wait(file: &File, device: &Path) -> Result<()> {
             Err(TryLockError::WouldBlock) if start.elapsed() > PATIENCE => {
                 let holders = format!(
                     "{} held its lock for {} s; wait for it, or end it if it hangs",
-                    crate::holders::of_lock(file),
+                    holder(file),
                     PATIENCE.as_secs()
                 );
                 return Err(Error::Busy {
@@ -82,6 +84,11 @@ pub(crate) fn wait(file: &File, device: &Path) -> Result<()> {
             }
         }
     }
+}
+
+/// Whoever has a file locked, for a message.
+pub(crate) fn holder(file: &File) -> String {
+    holders::named(&holders::of_lock(file)).unwrap_or_else(|| "another process".into())
 }
 
 impl Drop for Held<'_> {

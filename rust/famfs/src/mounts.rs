@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use famfs_core::path::{PathError, RelPath};
 use famfs_mem::{PerProcess, Region};
+use famfs_sys::{dax, holders};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::coherence::Locality;
 use crate::embedded;
 use crate::error::{Error, Result};
-use crate::holders;
 use crate::kernel;
 use crate::mount_origins::{from_environment, from_kernel};
 use crate::mount_table::{Table, tables, writable_table};
@@ -349,8 +349,10 @@ pub fn find(uuid: Uuid) -> Result<(Mount, Volume)> {
 /// Makes `directory` stand for the volume on `source`, in the library way.
 ///
 /// # Errors
-/// As [`Volume::open`]; [`Error::Busy`] where something is mounted there.
+/// As [`Volume::open`]; [`Error::Busy`] where something is mounted there, or the device is the
+/// system's RAM.
 pub fn mount(source: &Path, directory: &Path, shared: Option<bool>) -> Result<Mounted> {
+    dax::mappable(source)?;
     let real = fs::canonicalize(source).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::NoDevice {
             path: source.to_owned(),
@@ -563,7 +565,7 @@ fn check_discard(mount: &Mount) -> Result<()> {
     }
     let holders = fs::File::open(&mount.source)
         .ok()
-        .and_then(|file| holders::of_file(&file));
+        .and_then(|file| holders::named(&holders::of_mappings(&file)));
     match holders {
         Some(holders) => Err(Error::Busy {
             path: mount.mountpoint.clone(),

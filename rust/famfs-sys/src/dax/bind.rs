@@ -63,7 +63,7 @@ impl Control for System {
     }
 
     fn holders(&self, device: &Device) -> Option<String> {
-        holders::of_device(&device.path)
+        holders::named(&holders::of_device(&device.path))
     }
 
     fn wait(&self) -> bool {

@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use famfs_core::superblock::Role;
 use famfs_core::units::Slot;
+use famfs_sys::holders;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Played, is_root};
 use crate::error::{Error, Result};
-use crate::holders;
+use crate::lock;
 use crate::service::Service;
 use crate::volume::{Options, Volume};
 
@@ -119,7 +120,7 @@ fn claim(mountpoint: &Path) -> Result<File> {
     if file.try_lock().is_err() {
         return Err(Error::Busy {
             path: mountpoint.to_owned(),
-            holders: format!("{} follows its log already", holders::of_lock(&file)),
+            holders: format!("{} follows its log already", lock::holder(&file)),
         });
     }
     Ok(file)
@@ -130,7 +131,7 @@ pub(super) fn pids(mountpoint: &Path) -> Vec<u32> {
     let file = record(mountpoint)
         .ok()
         .and_then(|path| File::open(path).ok());
-    file.map_or_else(Vec::new, |file| holders::pids_of_lock(&file))
+    file.map_or_else(Vec::new, |file| holders::of_lock(&file))
 }
 
 /// Ends the mount's follower, if there is one, and waits until it is gone.

@@ -27,6 +27,7 @@ use famfs_core::extent::Map;
 use famfs_core::units::{ALLOC_UNIT, ByteLen, DevOff, Slot};
 use famfs_mem::{Access, Identity, Part, Piece, Region, RegionOff, Source, above_standard};
 use famfs_sys::abi::SUPER_MAGIC;
+use famfs_sys::holders;
 use famfs_sys::ioctl::{self, FileKind, FileMap, IoctlError, Range};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -37,7 +38,6 @@ pub use self::play::Played;
 pub(crate) use self::play::Player;
 use crate::error::{Error, Result};
 use crate::files::Stat;
-use crate::holders;
 use crate::service::Client;
 
 /// Where the mount keeps what is not a published file.
@@ -428,7 +428,7 @@ impl KernelFiles {
     pub(crate) fn open_unnamed(&self, wanted: &FileMap) -> Result<Option<File>> {
         let facts = self.root.metadata();
         let dev = facts.map_err(Error::io(&self.mountpoint, "examine"))?.dev();
-        for path in holders::descriptors_on(dev) {
+        for path in holders::nameless_on(dev) {
             // Whoever may not open it is not meant to take part.
             let opened = File::options().read(true).write(true).open(path);
             if let Ok(file) = opened.and_then(above_standard)

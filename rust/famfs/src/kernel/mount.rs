@@ -12,42 +12,32 @@ use famfs_core::check::Fatal;
 use famfs_core::superblock::{Role, Superblock};
 use famfs_core::units::{ALLOC_UNIT, Slot};
 use famfs_mem::Region;
+use famfs_sys::dax::{self, Binding, Driver};
+use famfs_sys::holders;
 use famfs_sys::ioctl::{self, FileKind, FileMap, Range};
 
 use super::{KernelFiles, LOG, META, Played, SUPERBLOCK, VERSIONS};
 use crate::error::{Error, Result};
-use crate::holders;
 use crate::volume::{Options, Volume};
 
 /// Whether the kernel can mount this device as things are: the module is there, and it is a block
-/// device, or a character device that is bound to the driver for file systems.
+/// device, or a dax device that is bound to the driver for file systems.
 #[must_use]
 pub fn is_ready_for(device: &Path) -> bool {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    let Ok(metadata) = fs::metadata(device) else {
-        return false;
-    };
-    let kind = metadata.file_type();
-    let is_bound = || {
-        let (major, minor) = (
-            rustix::fs::major(metadata.rdev()),
-            rustix::fs::minor(metadata.rdev()),
-        );
-        fs::read_link(format!("/sys/dev/char/{major}:{minor}/driver"))
-            .is_ok_and(|driver| driver.ends_with("fsdev_dax"))
-    };
-    famfs_sys::mount::is_available()
-        && (kind.is_block_device() || kind.is_char_device() && is_bound())
+    let is_bound = || dax::find(device).is_ok_and(|found| found.driver == Some(Driver::FsdevDax));
+    famfs_sys::mount::is_available() && (is_block(device) || is_bound())
 }
 
 /// Mounts the volume on a device by the kernel module, and plays its log.
 ///
 /// `range` names physical memory that nobody else owns, as `START+SIZE`, where the kernel has no
-/// device that it can hand out.
+/// device that it can hand out. A dax device that is driven for programs is borrowed: its driver
+/// has it again when the mount fails, or is taken away.
 ///
 /// # Errors
-/// [`Error::Unsupported`] without the module; [`Error::Corrupt`] for a device without a volume;
-/// [`Error::Busy`] for one that is in use; [`Error::Permission`].
+/// [`Error::Unsupported`] without the module, or the driver that it takes; [`Error::Corrupt`] for a
+/// device without a volume; [`Error::Busy`] for one that is in use, or is the system's RAM;
+/// [`Error::Permission`].
 pub fn mount(device: &Path, directory: &Path, range: Option<&str>) -> Result<(Volume, Played)> {
     if !famfs_sys::mount::is_available() {
         return Err(Error::Unsupported {
@@ -59,6 +49,11 @@ pub fn mount(device: &Path, directory: &Path, range: Option<&str>) -> Result<(Vo
     let data = range
         .map(|range| format!("range={range}"))
         .unwrap_or_default();
+    // Before anything else is asked of it: the node of one that is the system's RAM may be missing.
+    let binding = match range {
+        Some(_) => None,
+        None => borrow(device)?,
+    };
     let device = match range {
         Some(_) => device.to_owned(),
         None => fs::canonicalize(device).map_err(Error::io(device, "find"))?,
@@ -67,12 +62,41 @@ pub fn mount(device: &Path, directory: &Path, range: Option<&str>) -> Result<(Vo
     let directory = &fs::canonicalize(directory).map_err(Error::io(directory, "find"))?;
     crate::mounts::check_free(directory)?;
     famfs_sys::mount::mount(&device, directory, &data).map_err(refused(&device))?;
-    let brought = crate::host::establish().and_then(|_| bring_up(directory));
+    let brought = crate::host::establish()
+        .and_then(|_| bring_up(directory))
+        .and_then(|brought| refuse_interrupted(binding.as_ref()).map(|()| brought));
     if brought.is_err() {
-        // What was done is undone; the error that is told is the first one.
+        // What was done is undone; the error that is told is the first one. The device goes back
+        // after that, when the binding is dropped.
         let _ = unmount(directory);
+        return brought;
+    }
+    if let Some(Err(error)) = binding.map(Binding::keep_for_mount) {
+        let _ = unmount(directory);
+        return Err(error.into());
     }
     brought
+}
+
+/// Has the driver for file systems drive a dax device, until the mount fails.
+fn borrow(device: &Path) -> Result<Option<Binding>> {
+    dax::usable(device)?;
+    match dax::find(device) {
+        Ok(_) => crate::dax::bind(device, Some(&Driver::FsdevDax)).map(Some),
+        // It is none.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Signals wait while a device is borrowed: the user may want an end.
+fn refuse_interrupted(binding: Option<&Binding>) -> Result<()> {
+    match binding {
+        Some(binding) if binding.is_interrupted() => {
+            let interrupted = std::io::ErrorKind::Interrupted.into();
+            Err(Error::io(binding.path(), "mount")(interrupted))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refused(device: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -98,7 +122,10 @@ fn refused(device: &Path) -> impl FnOnce(std::io::Error) -> Error {
         },
         Some(libc::ENODEV) => Error::Unsupported {
             what: device.display().to_string(),
-            why: "it is not bound to the driver fsdev_dax: see `famfs dax bind --help`".into(),
+            why: format!(
+                "it is not bound to the driver fsdev_dax: `famfs dax bind {}` first",
+                device.display()
+            ),
         },
         _ => Error::io(&device, "mount")(error),
     }
@@ -184,12 +211,16 @@ fn place(path: &Path, kind: FileKind, range: Range, mode: u32) -> Result<()> {
 pub fn unmount(directory: &Path) -> Result<()> {
     // Whoever follows the log has it mapped, and is not ended for nothing.
     let followers = super::follow::pids(directory);
-    let mut others = holders::pids_of_mount(directory);
+    let mut others = holders::of_mount(directory);
     others.retain(|pid| !followers.contains(pid));
     if !others.is_empty() {
         return Err(busy(directory, &others));
     }
     super::follow::end(directory)?;
+    let mounts = famfs_sys::mount::list().unwrap_or_default();
+    let of_this = mounts
+        .into_iter()
+        .rfind(|mount| mount.mountpoint == directory);
     if let Ok((files, source)) = KernelFiles::open(directory, true) {
         Region::forget(&source.identity());
         drop((files, source));
@@ -198,13 +229,21 @@ pub fn unmount(directory: &Path) -> Result<()> {
         if error.raw_os_error() != Some(libc::EBUSY) {
             return Error::io(directory, "unmount")(error);
         }
-        busy(directory, &holders::pids_of_mount(directory))
-    })
+        busy(directory, &holders::of_mount(directory))
+    })?;
+    if let Some(mount) = of_this {
+        // Whoever drove the device before it was borrowed has it again.
+        dax::give_back(&mount.source)?;
+    }
+    Ok(())
 }
 
 fn busy(directory: &Path, pids: &[u32]) -> Error {
     Error::Busy {
         path: directory.to_owned(),
-        holders: holders::using(pids),
+        holders: format!(
+            "{} uses it; end it, or let it go elsewhere",
+            holders::named(pids).unwrap_or_else(|| "another process".into())
+        ),
     }
 }
