@@ -24,6 +24,11 @@
 #error "famfs needs Linux 6.1 or newer"
 #endif
 
+/* File locks have a header of their own from 6.3 on. */
+#if FAMFS_HAS(6, 3)
+#include <linux/filelock.h>
+#endif
+
 /* Who maps owners: a user namespace before 6.3. */
 #if FAMFS_HAS(6, 3)
 #define famfs_idmap mnt_idmap

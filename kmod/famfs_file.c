@@ -264,6 +264,20 @@ static int famfs_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
+/*
+ * Publishers wait for each other by a lock on the log, which all may read: a
+ * reader who took it would keep them all waiting.
+ */
+static int famfs_flock(struct file *file, int command, struct file_lock *lock)
+{
+	const struct famfs_map *map = famfs_map_of(file_inode(file));
+
+	if (map && map->file_type == FAMFS_LOG &&
+	    !(file->f_mode & FMODE_WRITE) && !capable(CAP_SYS_ADMIN))
+		return -EACCES;
+	return locks_lock_file_wait(file, lock);
+}
+
 const struct file_operations famfs_file_ops = {
 	.llseek			= famfs_llseek,
 	.read_iter		= famfs_read_iter,
@@ -271,6 +285,7 @@ const struct file_operations famfs_file_ops = {
 	.mmap			= famfs_mmap,
 	.get_unmapped_area	= thp_get_unmapped_area,
 	.fsync			= famfs_fsync,
+	.flock			= famfs_flock,
 	.splice_read		= FAMFS_SPLICE_READ,
 	.splice_write		= iter_file_splice_write,
 	.unlocked_ioctl		= famfs_ioctl,

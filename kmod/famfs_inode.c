@@ -68,6 +68,9 @@ static famfs_mkdir_t famfs_mkdir(struct famfs_idmap *idmap, struct inode *dir,
 {
 	struct inode *inode;
 
+	/* Names follow the log: others would get in the way of it. */
+	if (!capable(CAP_SYS_ADMIN))
+		return famfs_mkdir_result(-EPERM);
 	inode = famfs_new_inode(dir->i_sb, idmap, dir, mode | S_IFDIR);
 	if (IS_ERR(inode))
 		return famfs_mkdir_result(PTR_ERR(inode));
@@ -120,6 +123,14 @@ static int famfs_unlink(struct inode *dir, struct dentry *dentry)
 	return simple_unlink(dir, dentry);
 }
 
+static int famfs_rmdir(struct inode *dir, struct dentry *dentry)
+{
+	/* Nobody would make it again, although the log has it. */
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	return simple_rmdir(dir, dentry);
+}
+
 static int famfs_setattr(struct famfs_idmap *idmap, struct dentry *dentry,
 			 struct iattr *attr)
 {
@@ -143,7 +154,7 @@ static const struct inode_operations famfs_dir_iops = {
 	.lookup		= simple_lookup,
 	.create		= famfs_create,
 	.mkdir		= famfs_mkdir,
-	.rmdir		= simple_rmdir,
+	.rmdir		= famfs_rmdir,
 	.link		= famfs_link,
 	.unlink		= famfs_unlink,
 	.tmpfile	= famfs_tmpfile,

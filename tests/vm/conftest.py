@@ -163,12 +163,14 @@ class Lab:
             self.drop(way)
 
 
+# Before xdist looks for the marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one guest stay in one process: it is started once."""
+    """Tests of one guest stay in one process, in their order: it is started once."""
     for item in items:
-        group = item.name
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-            group = str(item.callspec.params.get("way", group))
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        # Others share the guests of their module, of each pair of hosts its own.
+        group = str(params.get("way") or f"{item.path.stem} {params.get('hosts')}")
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -167,6 +167,10 @@ def test_what_cannot_be_followed_keeps_nothing_else_back(volume: Volume) -> None
     assert volume.shown() == {"g": "good", "h": "two"}
     status, output = volume.guest.attempt(f"famfs cp /tmp/two {MNT}/.meta/mine")
     assert (status, "choose another name" in output) == (1, True)
+    # Nor who mounts.
+    again = f"famfs umount {MNT}; famfs mount --kernel /dev/pmem0 {MNT} 2>&1"
+    assert "warning: .meta: " in volume.guest.run(again)
+    assert volume.shown() == {"g": "good", "h": "two"}
 
 
 def test_what_is_in_the_way_is_told_before_anything_is_published(volume: Volume) -> None:

@@ -216,11 +216,82 @@ print(made)
 def test_what_makes_no_sense_is_refused(guest: Guest) -> None:
     guest.run(f"cat > /tmp/hostile.py <<'END'\n{HOSTILE}END")
     output = guest.run(f"{ANN} python3 /tmp/hostile.py")
-    assert output.count("not a valid path") == 5, output
-    assert "ask the owner of its directory" in output
+    assert output.count("not a valid path") == 6, output
+    assert "where mounts by the kernel keep their own" in output
     assert output.count("reservation") >= 2, output
     assert guest.run(f"stat -c '%u %g %a' {PUB}/rootish") == "1000 1000 1777\n"
     assert guest.attempt(f"ls {PUB}/stolen")[0] != 0
+
+
+GREEDY = f"""{RAW}
+import os, subprocess, time
+def ask(s, message):
+    body = json.dumps(message).encode()
+    s.sendall(struct.pack("<I", len(body)) + body)
+    head, fds, _, _ = socket.recv_fds(s, 4, 1)
+    return json.loads(s.recv(struct.unpack("<I", head)[0], socket.MSG_WAITALL)), fds
+def connect():
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect(path)
+    return s
+reserve = lambda size: {{"Reserve": {{"size": size, "layout": "Contiguous"}}}}
+print(ask(connect(), {{"Commit": {{"files": []}}}})[0])
+# Space that is given up, and a file over it that is kept.
+s = connect()
+_, kept = ask(s, reserve(200 << 20))
+s.close()
+# More files than one user may have under way, over several connections.
+greedy, count = [connect() for _ in range(3)], 0
+for s in greedy * 500:
+    answer, fds = ask(s, reserve(0))
+    for fd in fds:
+        os.close(fd)
+    if "Refused" in answer:
+        print(count, answer["Refused"]["message"])
+        break
+    count += 1
+# More connections than one user may have: they end at once.
+many = [connect() for _ in range(100)]
+print("waiting", flush=True)
+time.sleep(600)
+"""
+
+
+def test_who_is_greedy_is_alone_with_it(guest: Guest) -> None:
+    guest.run(f"cat > /tmp/greedy.py <<'END'\n{GREEDY}END")
+    guest.run(
+        f"({ANN} python3 /tmp/greedy.py > /tmp/greedy 2>&1 &) ; "
+        "for n in $(seq 300); do grep -qE 'waiting|Error' /tmp/greedy && break; sleep 0.1; done"
+    )
+    output = guest.run("cat /tmp/greedy")
+    assert "{'Slots': []}" in output
+    assert "1024 " in output
+    assert "at most 1024 files under way" in output
+    assert "waiting" in output
+    for name, user in (("anothers", BOB), ("roots", "")):
+        guest.run(f"{user} famfs creat -s 10M --randomize --seed 8 {PUB}/{name}")
+        guest.run(f"famfs verify -S 8 -f {PUB}/{name}")
+    guest.run("pkill -f greedy.py; sleep 0.3")
+    guest.run(f"{ANN} famfs creat -s 4096 {PUB}/again")
+
+
+def test_nobody_else_holds_up_who_publishes(guest: Guest) -> None:
+    """What publishers wait for is not a user's to take."""
+    for file, error in (
+        (f"{MNT}/.meta/.log", "Permission denied"),
+        ("/run/famfs/*/reservations", "Permission denied"),
+        ("/run/famfs/follow/*-*[0-9]", "Permission denied"),
+    ):
+        status, output = guest.attempt(f"{EVE} sh -c 'exec flock -n '{file}' true'")
+        assert status != 0
+        assert error in output, (file, output)
+    # Names come from the log, and go with it.
+    guest.run(f"{ANN} famfs mkdir {PUB}/anns")
+    for command in ("mkdir", "rmdir"):
+        status, output = guest.attempt(f"{ANN} {command} {PUB}/anns{'/x' * (command == 'mkdir')}")
+        assert (status, "Operation not permitted" in output) == (1, True), output
+    guest.run(f"{ANN} famfs rm {PUB}/anns; [ ! -e {PUB}/anns ]")
 
 
 def test_the_follower_is_there_still(guest: Guest) -> None:

@@ -5,7 +5,7 @@
 //! protocol, fills and views need not know. What is attached stays so, and is not asked for again.
 #![expect(unsafe_code, reason = "files are mapped over reserved addresses")]
 
-use std::{io, os::fd::AsFd};
+use std::{io, os::fd::AsFd, sync::PoisonError};
 
 use crate::{
     memory::{Fault, Memory, RegionOff, check},
@@ -67,18 +67,53 @@ impl Region {
         Ok(())
     }
 
-    /// Takes the pieces of a file away again that nobody has read yet: a reservation that was
+    /// Attaches the pieces of a file to be written, until each who holds them lets go of them.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach); they are held then too.
+    pub fn hold(&self, file: impl AsFd, pieces: &[Piece]) -> Result<(), MapError> {
+        let (Some(patches), Some(first)) = (self.patches(), pieces.first()) else {
+            return Ok(());
+        };
+        // Locked throughout: who lets go at this moment must not take away what is held by now.
+        let mut holds = patches.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        *holds.entry(first.at.0).or_default() += 1;
+        self.attach(file, pieces, true)
+    }
+
+    /// Leaves what is held where it is, for good: it was committed.
+    pub fn keep(&self, pieces: &[Piece]) {
+        if let (Some(patches), Some(first)) = (self.patches(), pieces.first()) {
+            let mut holds = patches.holds.lock().unwrap_or_else(PoisonError::into_inner);
+            holds.remove(&first.at.0);
+        }
+    }
+
+    /// Lets go of the pieces of a file; whoever is the last takes them away: a reservation that was
     /// given up, whose memory another file may get.
     ///
     /// # Errors
     /// [`MapError::System`]; the pieces can't be accessed any more all the same.
     ///
     /// # Safety
-    /// No view has bytes of them, and no other thread accesses them.
+    /// The caller holds them ([`hold`](Self::hold)), and accesses them no more. No view has bytes of
+    /// them.
     pub unsafe fn detach(&self, pieces: &[Piece]) -> Result<(), MapError> {
-        let Some(patches) = self.patches() else {
+        let (Some(patches), Some(first)) = (self.patches(), pieces.first()) else {
             return Ok(());
         };
+        let mut holds = patches.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        match holds.get_mut(&first.at.0) {
+            Some(count) if *count > 1 => {
+                *count -= 1;
+                return Ok(());
+            }
+            Some(_) => {
+                holds.remove(&first.at.0);
+            }
+            // They were kept.
+            None => return Ok(()),
+        }
         let page = crate::guard::page_size();
         for piece in pieces {
             let whole = piece.len.next_multiple_of(page);
@@ -88,7 +123,8 @@ impl Region {
             let len = usize::try_from(whole).map_err(|_| system(too_large()))?;
             if len > 0 {
                 let clear = || {
-                    // SAFETY: nothing refers to the addresses, by the caller's promise.
+                    // SAFETY: nobody holds the pieces, so that no thread accesses them, and no
+                    // view refers to them, by the promise of all who did.
                     unsafe { self.mapping().space().clear(at, len) }
                 };
                 patches
@@ -227,8 +263,12 @@ mod tests {
         let dir = shm_dir();
         let (source, region) = device(dir.path(), 3);
         let first = file(dir.path(), "first", 1, 2 * UNIT);
-        region.attach(&first, &[piece(3, 2)], true).unwrap();
-        // SAFETY: no view has these bytes, and no other thread runs here.
+        region.hold(&first, &[piece(3, 2)]).unwrap();
+        region.hold(&first, &[piece(3, 2)]).unwrap();
+        // SAFETY: they are held, and no view has these bytes.
+        unsafe { region.detach(&[piece(3, 2)]) }.unwrap();
+        assert!(region.is_attached(RegionOff(3 * UNIT), 2 * UNIT));
+        // SAFETY: as above; who lets go of less takes less away.
         unsafe { region.detach(&[piece(3, 1)]) }.unwrap();
         assert!(!region.is_attached(RegionOff(3 * UNIT), 1));
         assert!(region.is_attached(RegionOff(4 * UNIT), UNIT));
@@ -238,6 +278,12 @@ mod tests {
         region.load(RegionOff(4 * UNIT - 1), &mut bytes).unwrap();
         assert_eq!(bytes, [2, 1]);
         assert!(region.attach(&second, &[piece(16, 1)], false).is_err());
+        // What was kept stays, whoever lets go of it.
+        region.hold(&first, &[piece(8, 1)]).unwrap();
+        region.keep(&[piece(8, 1)]);
+        // SAFETY: as above.
+        unsafe { region.detach(&[piece(8, 1)]) }.unwrap();
+        assert!(region.is_attached(RegionOff(8 * UNIT), UNIT));
         Region::forget(&source.identity());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use crate::memory::{Fault, RegionOff};
@@ -83,6 +83,10 @@ impl There {
 #[derive(Debug, Default)]
 pub(crate) struct Patches {
     there: RwLock<There>,
+    /// How many hold what begins at an offset, for as long as they do: see [`Region::hold`].
+    ///
+    /// [`Region::hold`]: crate::Region::hold
+    pub(crate) holds: Mutex<BTreeMap<u64, usize>>,
 }
 
 impl Patches {
@@ -120,8 +124,10 @@ impl Patches {
     /// Has `clear` take a range away, which nobody accesses from now on.
     pub(crate) fn remove<T>(&self, from: u64, to: u64, clear: impl FnOnce() -> T) -> T {
         let mut there = self.write();
+        if there.has(from, to, false) {
+            there.mappings = there.mappings.saturating_sub(1);
+        }
         there.remove(from, to);
-        there.mappings = there.mappings.saturating_sub(1);
         clear()
     }
 

@@ -81,9 +81,10 @@ impl Reservation {
     /// What the follower of the mount has reserved, and handed over cleared.
     pub(crate) fn handed(volume: &Arc<Inner>, client: Arc<Client>, handed: Handed) -> Result<Self> {
         let keeper = Keeper::Follower(client);
-        let reservation = Self::kept(volume, &handed.promise, keeper);
+        let mut reservation = Self::kept(volume, &handed.promise, keeper);
         reservation.note_all();
-        reservation.attach(handed.file)
+        reservation.attach(handed.file)?;
+        Ok(reservation)
     }
 
     /// Makes its bytes reachable, where the kernel has the device.
@@ -91,22 +92,27 @@ impl Reservation {
     /// # Errors
     /// [`Error::Permission`] for whoever may not place files; [`Error::Busy`] where a process still
     /// maps what had this space.
-    pub(crate) fn show(self) -> Result<Self> {
-        let Some(kernel) = &self.volume.kernel else {
-            return Ok(self);
-        };
-        let file = kernel.make(&self.file_map())?;
-        self.attach(file)
+    pub(crate) fn show(&mut self) -> Result<()> {
+        let volume = Arc::clone(&self.volume);
+        match &volume.kernel {
+            Some(kernel) => self.attach(kernel.make(&self.file_map())?),
+            None => Ok(()),
+        }
     }
 
     /// Makes the bytes of another process's reservation reachable: the kernel has its file.
     ///
     /// # Errors
     /// [`Error::NoReservation`] where no process that can be looked at has it open.
-    pub(crate) fn show_adopted(self) -> Result<Self> {
-        let Some(kernel) = &self.volume.kernel else {
-            return Ok(self);
+    pub(crate) fn show_adopted(&mut self) -> Result<()> {
+        let volume = Arc::clone(&self.volume);
+        let Some(kernel) = &volume.kernel else {
+            return Ok(());
         };
+        if self.promise.size.0 == 0 {
+            // All empty files have the same map, and each is as good.
+            return self.show();
+        }
         let file = kernel.open_unnamed(&self.file_map())?;
         let token = self.promise.token;
         self.attach(file.ok_or(Error::NoReservation { token })?)
@@ -116,17 +122,13 @@ impl Reservation {
         crate::kernel::file_map(self.promise.size, &self.promise.map)
     }
 
-    fn attach(mut self, file: File) -> Result<Self> {
-        // Owned before it is attached: what fails half-way is detached with the reservation.
-        let file = Arc::new(file);
-        self.shown = Some(Arc::clone(&file));
+    fn attach(&mut self, file: File) -> Result<()> {
+        let pieces = crate::kernel::pieces(&self.runs());
+        // Said before it is done: what fails half-way is detached with the reservation.
         self.attached = true;
-        let volume = Arc::clone(&self.volume);
-        volume
-            .region
-            .attach(&file, &crate::kernel::pieces(&self.runs()), true)
-            .map_err(Error::map(volume.source.path()))?;
-        Ok(self)
+        let held = self.volume.region.hold(&file, &pieces);
+        self.shown = Some(Arc::new(file));
+        held.map_err(Error::map(self.volume.source.path()))
     }
 
     fn detach(&mut self) {
@@ -176,6 +178,12 @@ impl Reservation {
     /// The log names its space now: dropping it gives nothing back.
     pub(crate) fn committed(&mut self) {
         self.open = false;
+        if std::mem::take(&mut self.attached) {
+            // Others may view it from now on.
+            self.volume
+                .region
+                .keep(&crate::kernel::pieces(&self.runs()));
+        }
     }
 
     /// The token that other processes take part by, for as long as one holder lives.

@@ -25,6 +25,9 @@ use crate::error::{Error, Result};
 const MAGIC: u64 = 0x7674_7372_7366_6d66;
 const RECORD: usize = 512;
 
+/// Free records in a row that may be locked by publishers of a volume that was here before.
+const MOST_HELD: u64 = 4096;
+
 /// The first record: which volume the table is for.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -63,13 +66,14 @@ pub(crate) struct Promise {
 pub(crate) struct Table {
     path: PathBuf,
     uuid: Uuid,
+    /// Keeps a forked child from holding what its parent holds. Dropped before `file` is, whose
+    /// number may be another file's then.
+    _closed_in_child: Option<Registration>,
     file: File,
     /// Device and inode of the file.
     identity: (u64, u64),
     /// The records that this process holds, by token, and how many of its handles do.
     own: BTreeMap<Uuid, Own>,
-    /// Keeps a forked child from holding what its parent holds. Dropped before `file` is.
-    _closed_in_child: Option<Registration>,
 }
 
 /// A table's file, by its name and by what it is.
@@ -100,6 +104,20 @@ impl Place {
 struct Own {
     index: u64,
     handles: u32,
+}
+
+/// For those who may write the volume, and nobody else: who can read the table can lock its records,
+/// and by that keep everybody from reserving.
+fn mode_for(source: &Source, volume: u32) -> u32 {
+    if source.kind() == Kind::Parts {
+        // A kernel mount's follower reserves for all others.
+        return 0o600;
+    }
+    let classes = [0o600, 0o060, 0o006];
+    let writes = classes
+        .into_iter()
+        .filter(|class| volume & class & 0o222 != 0);
+    writes.fold(0o600, |mode, class| mode | class)
 }
 
 fn not_a_table(path: &Path) -> Error {
@@ -166,7 +184,7 @@ impl Table {
         }
         // Whoever may write the volume may reserve in it, as far as we may say so: also where the
         // volume's mode was changed since.
-        let mode = volume.mode() & 0o666;
+        let mode = mode_for(source, volume.mode());
         if metadata.gid() != volume.gid() {
             let group = rustix::fs::Gid::from_raw(volume.gid());
             let _ = rustix::fs::fchown(&file, None, Some(group));
@@ -292,15 +310,20 @@ impl Table {
             .filter(|(_, promise)| promise.is_none())
             .map(|(index, _)| *index);
         let mut index = None;
-        for candidate in free.chain(records.len() as u64..) {
+        let next = records.len() as u64;
+        for candidate in free.chain(next..next + MOST_HELD) {
             let held = range(candidate).is_held_elsewhere(&self.file);
             if !held.map_err(self.io("ask for locks in"))? {
                 index = Some(candidate);
                 break;
             }
         }
-        let index = index.ok_or(Error::NoReservation {
-            token: promise.token,
+        let index = index.ok_or_else(|| Error::Busy {
+            path: self.path.clone(),
+            holders:
+                "a process has locked all of the reservation table, which no version of famfs \
+                      does: `lslocks` may name it; end it"
+                    .into(),
         })?;
         // Held before it is there: nobody ever sees it without a holder.
         range(index)

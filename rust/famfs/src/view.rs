@@ -30,16 +30,18 @@ pub(crate) fn committed(
     // SAFETY: the runs belong to a file that the log names, so it is committed. Extents that the
     // log has named are never handed out again, by any host: the allocator takes them for good,
     // and only the master allocates; and no call of this crate writes to a file after its commit.
-    // So nobody writes these bytes any more. The caller has acquired the range on this host after
+    // So nobody of ours writes these bytes any more. Under a kernel mount, as with a device node or
+    // a backing file, whoever the system lets write to them by other means is trusted not to. The caller has acquired the range on this host after
     // it saw the entry.
     unsafe { region.view(&pieces, size.0, whole) }
 }
 
-/// Lets go of the runs of a file that was never committed.
+/// Lets go of the runs of a file that was never committed, for the reservation that holds them.
 ///
-/// Only for whoever holds the reservation alone, when it is given up.
+/// Only where it is known that it wasn't committed.
 pub(crate) fn withdrawn(region: &Region, runs: &[(DevOff, u64)]) -> Result<(), MapError> {
-    // SAFETY: no log entry names these runs, so no view of them was made; and whoever fills a
-    // reservation borrows it, so nobody does while it is dropped.
+    // SAFETY: the reservation held them, and whoever fills one borrows it, so nobody does by this
+    // one while it is dropped; other handles of the same reservation hold them for themselves. No
+    // log entry names these runs, so no view of them was made.
     unsafe { region.detach(&crate::kernel::pieces(runs)) }
 }

@@ -1,58 +1,40 @@
-//! Writing: reserve, fill, commit.
+//! What writing takes: the right to, the host lock, the table of reservations, and the log's end.
 //!
-//! Owns what a publisher may do and in which order: space is reserved under the host lock, filled
-//! without it ([`crate::reservation`]), and named by the log under it again. Nothing is visible
-//! before the commit, and what is dropped before it was never there.
+//! Owns who may write, and that it is done under the lock with the log followed to its end. What is
+//! written, and in which order, is [`crate::publish`]'s.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use famfs_core::append;
-use famfs_core::entry::{DeleteEntry, Entry, FileEntry, MkdirEntry, Owner};
-use famfs_core::path::{PathError, RelPath};
-use famfs_core::space::{Layout, SpaceError};
+use famfs_core::entry::Entry;
 use famfs_core::superblock::Role;
-use famfs_core::units::{ByteLen, Slot};
+use famfs_core::units::Slot;
 use famfs_mem::{Access, Kind, Registration, Source, close_in_child};
-use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::kernel::{KernelFiles, Player};
+use crate::kernel::KernelFiles;
 use crate::lock::{Held, HostLock};
-use crate::reservation::Reservation;
 use crate::service::Client;
-use crate::table::{Promise, Table};
-use crate::volume::{Inner, State, Volume};
+use crate::table::Table;
+use crate::volume::{Inner, State};
 
 /// What a process needs to write to a volume.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    /// Keeps a forked child from holding its parent's lock. Dropped before the lock is, whose
+    /// descriptor's number may be another file's then.
+    _closed_in_child: Option<Registration>,
     lock: Arc<HostLock>,
     table: Arc<Mutex<Table>>,
-    /// Keeps a forked child from holding its parent's lock.
-    _closed_in_child: Option<Registration>,
 }
 
 /// The writer's parts, cloned out so that nothing is locked while another process is waited for.
 struct Tools {
     lock: Arc<HostLock>,
     table: Arc<Mutex<Table>>,
-}
-
-/// A file to be published.
-#[derive(Debug)]
-pub struct Publication {
-    /// Its space and bytes.
-    pub reservation: Reservation,
-    /// Its path.
-    pub path: RelPath,
-    /// Its owner and mode.
-    pub owner: Owner,
-    /// Whether it may take the place of a file that is there.
-    pub overwrite: bool,
 }
 
 impl Inner {
@@ -81,9 +63,12 @@ impl Inner {
 
     /// Who publishes for this process: itself, or the follower of a kernel mount whose log it may
     /// not write.
-    fn follower(&self) -> Result<Option<Arc<Client>>> {
+    pub(crate) fn follower(&self) -> Result<Option<Arc<Client>>> {
         match (self.check_writer(), &self.kernel) {
-            (Err(Error::Permission { .. }), Some(kernel)) => kernel.client().map(Some),
+            // Not for who gave the permission away.
+            (Err(Error::Permission { .. }), Some(kernel)) if !kernel.is_read_only() => {
+                kernel.client().map(Some)
+            }
             (checked, _) => checked.map(|()| None),
         }
     }
@@ -127,8 +112,13 @@ impl Inner {
             Some(_) => KernelFiles::open(&path, true).map(|(_, source)| source),
             None => Source::open(&path, Access::ReadOnly).map_err(Error::source),
         };
-        let again =
-            again.map_err(|_| gone("its device or backing file can't be opened any more"))?;
+        let again = again.map_err(|error| match error.face().errno {
+            libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::ENXIO => {
+                gone("its device or backing file can't be opened any more")
+            }
+            // Too many open files, or no right to: the volume is what it was.
+            _ => error,
+        })?;
         if again.identity() != self.source.identity() {
             return Err(gone("its path leads to another file"));
         }
@@ -148,7 +138,7 @@ impl Inner {
 
     /// As [`Self::locked`], with the table that it was done in: whoever reserves keeps it open, for
     /// its locks are what holds the reservation.
-    fn locked_in<T>(
+    pub(crate) fn locked_in<T>(
         &self,
         work: impl FnOnce(&mut Table, &mut State) -> Result<T>,
     ) -> Result<(T, Arc<Mutex<Table>>)> {
@@ -202,7 +192,12 @@ impl Inner {
     }
 
     /// Appends entries and applies them here. Called under the host lock.
-    fn append(&self, state: &mut State, entries: &[Entry], names: &[String]) -> Result<Vec<Slot>> {
+    pub(crate) fn append(
+        &self,
+        state: &mut State,
+        entries: &[Entry],
+        names: &[String],
+    ) -> Result<Vec<Slot>> {
         let batch = append::plan(&state.replay, entries)
             .map_err(Error::append(self.source.path(), names))?;
         self.coherence
@@ -211,270 +206,5 @@ impl Inner {
         // Not applied from here: the next refresh reads it like any other entry, so that what is
         // believed is what is there.
         Ok(batch.slots().collect())
-    }
-}
-
-/// What an append did.
-struct Appended {
-    slots: Vec<Slot>,
-    /// Why the kernel doesn't show it, although the log has it.
-    not_shown: Option<Error>,
-}
-
-impl Appended {
-    /// The slots; an error where somebody has to do something about the kernel's names.
-    fn told(self, at: &Path) -> Result<Vec<Slot>> {
-        match (self.not_shown, self.slots.first()) {
-            (Some(error), Some(slot)) => Err(Error::NotShown {
-                path: at.to_owned(),
-                slot: *slot,
-                why: error.to_string(),
-            }),
-            _ => Ok(self.slots),
-        }
-    }
-}
-
-impl Inner {
-    /// Appends entries for `paths`, and gives the kernel's files their names where there are any.
-    /// Called under the host lock: nobody plays the log in between.
-    ///
-    /// `filled` are the kernel's files that belong to the entries, in their order.
-    fn publish(
-        &self,
-        state: &mut State,
-        entries: &[Entry],
-        paths: &[RelPath],
-        filled: &[Arc<File>],
-    ) -> Result<Appended> {
-        for path in paths {
-            if path.is_reserved() {
-                return Err(Error::InvalidPath {
-                    path: path.to_string(),
-                    reason: PathError::Reserved,
-                });
-            }
-        }
-        let names: Vec<_> = paths.iter().map(ToString::to_string).collect();
-        let Some(kernel) = &self.kernel else {
-            let slots = self.append(state, entries, &names)?;
-            return Ok(Appended {
-                slots,
-                not_shown: None,
-            });
-        };
-        // What another process has published, and had no time to name, comes first. An entry that
-        // can't be followed is of no concern here, unless one of these paths depends on it.
-        let followed = Player::new(self, kernel, state).play(kernel.played());
-        for path in paths {
-            if let Err(error) = Player::new(self, kernel, state).check(path) {
-                return Err(followed.err().unwrap_or(error));
-            }
-        }
-        let slots = self.append(state, entries, &names)?;
-        for (slot, file) in slots.iter().zip(filled) {
-            kernel.keep_filled(*slot, Arc::clone(file));
-        }
-        let shown = self.refresh_in(state).and_then(|_| {
-            let first = slots.first().copied().unwrap_or_default();
-            Player::new(self, kernel, state).play(first)
-        });
-        Ok(Appended {
-            slots,
-            not_shown: shown.err(),
-        })
-    }
-}
-
-impl Volume {
-    /// Reserves space for a file of `size` bytes. Nothing is visible, and dropping it forgets it.
-    ///
-    /// # Errors
-    /// [`Error::NotMaster`], [`Error::ReadOnlyVolume`], [`Error::NoSpace`], [`Error::Permission`].
-    pub fn reserve(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
-        match self.inner.follower()? {
-            Some(client) => {
-                let handed = client.reserve(size, layout)?;
-                Reservation::handed(&self.inner, client, handed)
-            }
-            None => self.reserve_here(size, layout),
-        }
-    }
-
-    /// Reserves space that another process fills, which is handed the kernel's file: cleared.
-    pub(crate) fn reserve_for_others(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
-        self.reserve_here(size, layout)?.clear_for_others()
-    }
-
-    fn reserve_here(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
-        let (promise, table) = self.inner.locked_in(|table, state| {
-            let reason = |reason| Error::ReadOnlyVolume {
-                path: self.inner.path(),
-                reason,
-            };
-            state.replay.writable().map_err(reason)?;
-            let live = table.live()?;
-            let space = state.replay.space_mut();
-            space.hold(live.iter().flat_map(|promise| promise.map.extents().iter()));
-            let map = space
-                .allocate(size, layout)
-                .map_err(|reason| match reason {
-                    SpaceError::Interleave { .. } => Error::Usage(reason.to_string()),
-                    reason => Error::NoSpace {
-                        path: self.inner.path().display().to_string(),
-                        reason,
-                    },
-                })?;
-            let promise = Promise {
-                token: Uuid::new_v4(),
-                size,
-                map,
-            };
-            table.add(&promise)?;
-            Ok(promise)
-        })?;
-        Reservation::new(&self.inner, &promise, table).show()
-    }
-
-    /// Takes part in a reservation of another process, by its token.
-    ///
-    /// It lives until its last holder is gone. What this process does not write is taken to have
-    /// been written by the others.
-    ///
-    /// # Errors
-    /// [`Error::NoReservation`] where nobody holds it any more.
-    pub fn adopt(&self, token: Uuid) -> Result<Reservation> {
-        if let Some(client) = self.inner.follower()? {
-            let handed = client.adopt(token)?;
-            return Reservation::handed(&self.inner, client, handed);
-        }
-        let (promise, table) = self.inner.locked_in(|table, _| table.adopt(token))?;
-        let reservation = Reservation::new(&self.inner, &promise, table).show_adopted()?;
-        reservation.note(0, promise.size.0);
-        Ok(reservation)
-    }
-
-    /// Publishes files: all of them or none, in one step. The slots of their entries come back.
-    ///
-    /// # Errors
-    /// [`Error::AlreadyExists`], [`Error::ParentMissing`], [`Error::LogFull`] and what
-    /// [`Self::reserve`] returns; then none is visible, and their space is free again.
-    /// [`Error::NotShown`] where all are published, and this host's kernel can't name them yet.
-    pub fn commit(&self, mut files: Vec<Publication>) -> Result<Vec<Slot>> {
-        for file in &files {
-            file.reservation.clear_rest()?;
-        }
-        if let Some(client) = files.iter().find_map(|file| file.reservation.follower()) {
-            let client = Arc::clone(client);
-            return self.commit_by(&client, &mut files);
-        }
-        let appended = self.inner.locked(|table, state| {
-            let mut here = Vec::with_capacity(files.len());
-            let mut entries = Vec::with_capacity(files.len());
-            for file in &files {
-                table.confirm(file.reservation.token())?;
-                let found = state.replay.names().lookup(file.path.as_bytes());
-                if file.overwrite && found.is_some_and(|node| node.is_dir()) {
-                    return Err(Error::IsADirectory {
-                        path: file.path.to_string(),
-                    });
-                }
-                let is_file = found.is_some_and(|node| !node.is_dir());
-                let twice = here.contains(&file.path);
-                here.push(file.path);
-                entries.push(Entry::File(FileEntry {
-                    path: file.path,
-                    size: file.reservation.size(),
-                    owner: file.owner,
-                    // Only where there is something: what replaces nothing is read by all alike.
-                    replace: file.overwrite && (is_file || twice),
-                    map: *file.reservation.map(),
-                }));
-            }
-            let filled = files.iter().filter_map(|file| file.reservation.shown());
-            let filled: Vec<_> = filled.cloned().collect();
-            let appended = self.inner.publish(state, &entries, &here, &filled)?;
-            for file in &mut files {
-                file.reservation.committed();
-                // The log names the space now: a record that stays is reaped with its holder.
-                let _ = table.fulfil(file.reservation.token());
-            }
-            Ok(appended)
-        })?;
-        self.refresh()?;
-        appended.told(self.path())
-    }
-
-    /// Has the follower commit what it keeps.
-    fn commit_by(&self, client: &Client, files: &mut [Publication]) -> Result<Vec<Slot>> {
-        let asked: Vec<_> = files
-            .iter()
-            .map(|file| {
-                let token = file.reservation.token();
-                (token, file.path, file.owner, file.overwrite)
-            })
-            .collect();
-        let slots = client.commit(&asked)?;
-        for file in files {
-            file.reservation.committed();
-        }
-        self.refresh()?;
-        Ok(slots)
-    }
-
-    /// Makes a directory.
-    ///
-    /// # Errors
-    /// [`Error::AlreadyExists`], [`Error::ParentMissing`] and what [`Self::reserve`] returns.
-    pub fn mkdir(&self, path: RelPath, owner: Owner) -> Result<Slot> {
-        if let Some(client) = self.inner.follower()? {
-            return self.told(client.mkdir(&path, owner));
-        }
-        self.append_one(path, |_| Ok(Entry::Mkdir(MkdirEntry { path, owner })))
-    }
-
-    /// Takes a name away. Who has the file open keeps it; its space does not come back yet.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::DirectoryNotEmpty`], [`Error::Unsupported`] on an OMF 2.2
-    /// volume, and what [`Self::reserve`] returns.
-    pub fn remove(&self, path: RelPath) -> Result<Slot> {
-        if let Some(client) = self.inner.follower()? {
-            return self.told(client.remove(&path));
-        }
-        self.append_one(path, |state| {
-            let node = state
-                .replay
-                .names()
-                .lookup(path.as_bytes())
-                .ok_or_else(|| Error::NotFound {
-                    path: path.to_string(),
-                })?;
-            Ok(Entry::Delete(DeleteEntry {
-                path,
-                slot: node.slot(),
-            }))
-        })
-    }
-
-    /// Follows what the follower has appended.
-    fn told(&self, slots: Result<Vec<Slot>>) -> Result<Slot> {
-        let slots = slots?;
-        self.refresh()?;
-        slots.first().copied().ok_or(Error::Forked)
-    }
-
-    fn append_one(
-        &self,
-        path: RelPath,
-        entry: impl FnOnce(&State) -> Result<Entry>,
-    ) -> Result<Slot> {
-        let appended = self.inner.locked(|_, state| {
-            let entry = entry(state)?;
-            self.inner.publish(state, &[entry], &[path], &[])
-        })?;
-        self.refresh()?;
-        let slots = appended.told(self.path())?;
-        slots.first().copied().ok_or(Error::Forked)
     }
 }

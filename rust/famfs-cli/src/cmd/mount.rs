@@ -147,6 +147,12 @@ fn mount_kernel(
     let (volume, played) = kernel::mount(device, mountpoint, args.range.as_deref())?;
     let findings = volume.findings().len();
     drop(volume);
+    let played = played.unwrap_or_else(|error| {
+        crate::complain(&format!(
+            "famfs: warning: {error}; the rest of the volume is there"
+        ));
+        kernel::Played::default()
+    });
     let real = std::fs::canonicalize(mountpoint).unwrap_or_else(|_| mountpoint.to_owned());
     let mount = mounts::list()?.into_iter().rev();
     let mount = mount

@@ -114,7 +114,7 @@ fn claim(mountpoint: &Path) -> Result<File> {
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o644)
+        .mode(0o600)
         .open(&path)
         .map_err(Error::io(&path, "open"))?;
     if file.try_lock().is_err() {

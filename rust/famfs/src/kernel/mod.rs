@@ -11,7 +11,7 @@ mod follow;
 mod mount;
 mod play;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -51,8 +51,11 @@ const VERSIONS: &str = ".meta/versions";
 pub(crate) struct KernelFiles {
     root: File,
     mountpoint: PathBuf,
-    /// All slots before it were followed by this process.
+    /// Whether it was opened for reading alone.
+    read_only: bool,
+    /// All slots before it were followed by this process, but for those that are left over.
     played: AtomicU64,
+    left_over: Mutex<BTreeSet<Slot>>,
     /// Files that this process has filled and committed, until they have their names: their memory
     /// is theirs, and no other file could be made over it.
     filled: Mutex<BTreeMap<Slot, Arc<File>>>,
@@ -82,7 +85,9 @@ impl KernelFiles {
         let files = Self {
             root,
             mountpoint: mountpoint.to_owned(),
+            read_only,
             played: AtomicU64::new(0),
+            left_over: Mutex::default(),
             filled: Mutex::default(),
             client: Mutex::default(),
         };
@@ -193,6 +198,10 @@ impl KernelFiles {
         &self.mountpoint
     }
 
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// A path in the volume, as the kernel has it.
     pub(crate) fn path_of(&self, path: &[u8]) -> PathBuf {
         self.mountpoint.join(OsStr::from_bytes(path))
@@ -216,7 +225,14 @@ impl KernelFiles {
         Ok(new)
     }
 
-    /// The first slot that this process has not followed yet.
+    /// Slots before [`Self::played`] that could not be followed: they are tried again.
+    pub(crate) fn left_over(&self) -> MutexGuard<'_, BTreeSet<Slot>> {
+        self.left_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first slot that this process has not tried to follow yet.
     pub(crate) fn played(&self) -> Slot {
         Slot(self.played.load(Ordering::Acquire))
     }
@@ -406,17 +422,6 @@ impl KernelFiles {
     pub(crate) fn open_directory(&self, path: &[u8]) -> Result<Option<File>> {
         match self.at(path, OFlags::DIRECTORY | OFlags::RDONLY, 0) {
             Ok(directory) => Ok(Some(directory.into())),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            Err(errno) => Err(self.error(path, "open")(errno)),
-        }
-    }
-
-    /// Who owns what has a name; `None` where nothing has it.
-    pub(crate) fn owner_of(&self, path: &[u8]) -> Result<Option<u32>> {
-        match self.at(path, OFlags::PATH | OFlags::NOFOLLOW, 0) {
-            Ok(file) => rustix::fs::fstat(&file)
-                .map(|facts| Some(facts.st_uid))
-                .map_err(self.error(path, "examine")),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(self.error(path, "open")(errno)),
         }

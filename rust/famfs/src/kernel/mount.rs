@@ -35,10 +35,15 @@ pub fn is_ready_for(device: &Path) -> bool {
 /// has it again when the mount fails, or is taken away.
 ///
 /// # Errors
+/// Of the play: what could not be followed, while all else is there. Of the mount:
 /// [`Error::Unsupported`] without the module, or the driver that it takes; [`Error::Corrupt`] for a
 /// device without a volume; [`Error::Busy`] for one that is in use, or is the system's RAM;
 /// [`Error::Permission`].
-pub fn mount(device: &Path, directory: &Path, range: Option<&str>) -> Result<(Volume, Played)> {
+pub fn mount(
+    device: &Path,
+    directory: &Path,
+    range: Option<&str>,
+) -> Result<(Volume, Result<Played>)> {
     if !famfs_sys::mount::is_available() {
         return Err(Error::Unsupported {
             what: directory.display().to_string(),
@@ -136,7 +141,7 @@ fn is_block(device: &Path) -> bool {
     fs::metadata(device).is_ok_and(|found| found.file_type().is_block_device())
 }
 
-fn bring_up(directory: &Path) -> Result<(Volume, Played)> {
+fn bring_up(directory: &Path) -> Result<(Volume, Result<Played>)> {
     let make = |name: &str| {
         let path = directory.join(name);
         // Whatever the umask: all may look what is published.
@@ -167,7 +172,8 @@ fn bring_up(directory: &Path) -> Result<(Volume, Played)> {
         if master { 0o644 } else { 0o444 },
     )?;
     let volume = Volume::open(directory, Options::default())?;
-    let played = volume.play(Slot(0))?;
+    // What can't be followed keeps nobody from the rest.
+    let played = volume.play(Slot(0));
     Ok((volume, played))
 }
 

@@ -92,27 +92,27 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Follows the log from `from` to its end.
+    /// Follows the log from `from` to its end, and what could not be followed before.
     pub(crate) fn play(mut self, from: Slot) -> Result<Played> {
         let end = self.state.replay.next();
+        let again = std::mem::take(&mut *self.kernel.left_over());
+        let again = again.into_iter().filter(|slot| *slot < from);
         let mut refused = None;
-        for slot in (from.0..end.0).map(Slot) {
+        for slot in again.chain((from.0..end.0).map(Slot)) {
             let followed = match self.state.replay.names().by_slot(slot) {
                 Some(node) => self.place(node),
                 // Deletes, devices, and what was skipped.
                 None => self.follow_delete(slot),
             };
             if let Err(error) = followed {
+                self.kernel.left_over().insert(slot);
                 refused.get_or_insert(error);
             }
-        }
-        if let Some(error) = refused {
-            return Err(error);
         }
         if from <= self.kernel.played() {
             self.kernel.set_played(end);
         }
-        Ok(self.played)
+        refused.map_or(Ok(self.played), Err)
     }
 
     /// Whether an entry that gives `path` a new meaning could be followed: what the kernel has

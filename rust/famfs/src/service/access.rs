@@ -10,6 +10,7 @@ use famfs_core::path::RelPath;
 use super::wire::Named;
 use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
+use crate::volume::State;
 
 /// Whoever is at the other end of a connection, as the kernel has told.
 #[derive(Clone, Debug)]
@@ -51,11 +52,17 @@ impl Peer {
     }
 
     /// Checks that this user may give or take names in the directory of `path`; with `removes` also
-    /// the name that is there.
+    /// the name that is there. Under the host lock, when the kernel's directories follow the log.
     ///
     /// # Errors
-    /// [`Error::Permission`].
-    pub(super) fn check(&self, kernel: &KernelFiles, path: &RelPath, removes: bool) -> Result<()> {
+    /// [`Error::Permission`]; [`Error::ParentMissing`] where there is no such directory.
+    pub(super) fn check(
+        &self,
+        kernel: &KernelFiles,
+        state: &State,
+        path: &RelPath,
+        removes: bool,
+    ) -> Result<()> {
         let refused = |what| Error::Permission {
             path: kernel.path_of(path.as_bytes()),
             what,
@@ -69,9 +76,15 @@ impl Peer {
             if !self.may(&last, SEARCH).map_err(io)? {
                 return Err(refused("looking into a directory on the way"));
             }
-            let Some(next) = kernel.open_directory(&path.as_bytes()[..at])? else {
-                // It is missing, or none: the commit says so in its own words.
-                return Ok(());
+            let on_the_way = &path.as_bytes()[..at];
+            let Some(next) = kernel.open_directory(on_the_way)? else {
+                let path = path.to_string();
+                let is_file = state.replay.names().lookup(on_the_way).is_some();
+                return Err(if is_file {
+                    Error::NotADirectory { path }
+                } else {
+                    Error::ParentMissing { path }
+                });
             };
             last = next;
         }
@@ -82,8 +95,11 @@ impl Peer {
         if !removes || facts.mode() & STICKY == 0 || facts.uid() == self.uid || self.is_root() {
             return Ok(());
         }
-        match kernel.owner_of(path.as_bytes())? {
-            Some(owner) if owner != self.uid => Err(refused("taking another user's name away")),
+        // By the log: the kernel may not show it.
+        match state.replay.names().lookup(path.as_bytes()) {
+            Some(node) if node.owner().uid != self.uid => {
+                Err(refused("taking another user's name away"))
+            }
             _ => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,66 @@ use famfs_core::units::{ByteLen, Slot};
 use famfs_mem::{Registration, above_standard, close_in_child};
 use uuid::Uuid;
 
-use super::wire::{self, Filled, Named, Reply, Request};
+use super::wire::{self, Filled, Named, Refused, Reply, Request};
 use crate::error::{Error, Result};
 use crate::table::Promise;
 
 /// A connection to the follower of a mount. What is reserved over it lives as long as it does.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: Mutex<UnixStream>,
-    mountpoint: PathBuf,
     /// A forked child keeps nothing of its parent's alive. Dropped before the stream is.
     _closed_in_child: Registration,
+    stream: Mutex<UnixStream>,
+    mountpoint: PathBuf,
+}
+
+/// A request that was not answered as it should be.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) error: Error,
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Nothing was done.
+    Refused,
+    /// It was done, and something has to be done about it.
+    Published,
+    /// Nobody knows.
+    Silence,
+}
+
+impl Lost {
+    fn silence(error: Error) -> Self {
+        let how = How::Silence;
+        Self { error, how }
+    }
+
+    fn refusal(error: Error) -> Self {
+        let how = How::Refused;
+        Self { error, how }
+    }
+
+    fn told(refused: Refused) -> Self {
+        let how = if refused.published {
+            How::Published
+        } else {
+            How::Refused
+        };
+        let error = refused.into_error();
+        Self { error, how }
+    }
+
+    /// Whether it is certain that nothing was done.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.how == How::Refused
+    }
+
+    /// Whether it is not known what was done.
+    pub(crate) fn is_silence(&self) -> bool {
+        self.how == How::Silence
+    }
 }
 
 /// A reservation with the file to fill.
@@ -83,17 +133,32 @@ impl Client {
         poll(&mut ended, Some(&Timespec::default())) == Ok(0)
     }
 
-    fn ask(&self, request: &Request) -> Result<(Reply, Option<OwnedFd>)> {
+    fn ask(&self, request: &Request) -> Result<(Reply, Option<OwnedFd>), Lost> {
         let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = |error: io::Error| Error::VolumeChanged {
-            path: self.mountpoint.clone(),
-            why: format!("its follower, which publishes for this user, has ended ({error})"),
+        let gone = |error: io::Error| {
+            // What comes after this can't be told from what belongs to it.
+            let _ = stream.shutdown(Shutdown::Both);
+            Lost::silence(Error::VolumeChanged {
+                path: self.mountpoint.clone(),
+                why: format!(
+                    "its follower, which publishes for this user, has ended or gives up ({error}); \
+                     look with `famfs ls` whether it is there, and publish again if not, when \
+                     `famfs logplay --follow` runs again"
+                ),
+            })
         };
-        wire::send(&stream, request, None).map_err(gone)?;
+        match wire::send(&stream, request, None) {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(Lost::refusal(Error::Usage(
+                    "too many files for one commit: commit them in several".into(),
+                )));
+            }
+            sent => sent.map_err(gone)?,
+        }
         let answer = wire::receive(&stream).map_err(gone)?;
         let (reply, file) = answer.ok_or_else(|| gone(io::ErrorKind::UnexpectedEof.into()))?;
         match reply {
-            Reply::Refused(refused) => Err(refused.into_error()),
+            Reply::Refused(refused) => Err(Lost::told(refused)),
             reply => Ok((reply, file)),
         }
     }
@@ -116,7 +181,7 @@ impl Client {
                 extents,
             },
             Some(file),
-        ) = self.ask(request)?
+        ) = self.ask(request).map_err(|lost| lost.error)?
         else {
             return Err(self.unexpected());
         };
@@ -143,11 +208,14 @@ impl Client {
     }
 
     pub(crate) fn release(&self, token: Uuid) -> Result<()> {
-        self.ask(&Request::Release { token }).map(|_| ())
+        match self.ask(&Request::Release { token }) {
+            Ok(_) => Ok(()),
+            Err(lost) => Err(lost.error),
+        }
     }
 
     /// Commits files, given as token, path, owner and whether each may replace another.
-    pub(crate) fn commit(&self, files: &[(Uuid, RelPath, Owner, bool)]) -> Result<Vec<Slot>> {
+    pub(crate) fn commit(&self, files: &[(Uuid, RelPath, Owner, bool)]) -> Result<Vec<Slot>, Lost> {
         let files = files.iter().map(|(token, path, owner, overwrite)| Filled {
             token: *token,
             named: Named::new(path, *owner),
@@ -158,22 +226,22 @@ impl Client {
         })
     }
 
-    pub(crate) fn mkdir(&self, path: &RelPath, owner: Owner) -> Result<Vec<Slot>> {
+    pub(crate) fn mkdir(&self, path: &RelPath, owner: Owner) -> Result<Vec<Slot>, Lost> {
         self.slots(&Request::Mkdir {
             named: Named::new(path, owner),
         })
     }
 
-    pub(crate) fn remove(&self, path: &RelPath) -> Result<Vec<Slot>> {
+    pub(crate) fn remove(&self, path: &RelPath) -> Result<Vec<Slot>, Lost> {
         self.slots(&Request::Remove {
             path: path.as_bytes().to_vec(),
         })
     }
 
-    fn slots(&self, request: &Request) -> Result<Vec<Slot>> {
+    fn slots(&self, request: &Request) -> Result<Vec<Slot>, Lost> {
         match self.ask(request)? {
             (Reply::Slots(slots), _) => Ok(slots.into_iter().map(Slot).collect()),
-            _ => Err(self.unexpected()),
+            _ => Err(Lost::silence(self.unexpected())),
         }
     }
 }

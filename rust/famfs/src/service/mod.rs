@@ -5,13 +5,14 @@
 //! process fills the file that it is handed, and asks for its commit.
 
 mod access;
+mod by_follower;
 mod client;
 mod server;
 mod wire;
 
 use std::path::PathBuf;
 
-pub(crate) use self::client::{Client, Handed};
+pub(crate) use self::client::{Client, Handed, Lost};
 pub(crate) use self::server::Service;
 
 /// Users of this group may publish, where directories let them.

@@ -10,9 +10,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use famfs_core::path::RelPath;
 use famfs_core::units::{ByteLen, Slot};
@@ -23,15 +24,30 @@ use super::wire::{self, Filled, Refused, Reply, Request};
 use super::{GROUP, socket};
 use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
+use crate::publish::Publication;
 use crate::reservation::Reservation;
-use crate::volume::Volume;
-use crate::writer::Publication;
+use crate::volume::{State, Volume};
 
 /// Connections at the same time: each is a thread.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 512;
 
-/// Reservations of one connection at the same time.
-const RESERVATIONS: usize = 1024;
+/// Connections of one user.
+const CONNECTIONS_OF_USER: usize = 64;
+
+/// Reservations at the same time: each is an open file.
+const RESERVATIONS: usize = 8192;
+
+/// Reservations of one user.
+const RESERVATIONS_OF_USER: usize = 1024;
+
+/// Open files that all of this may take, and the follower besides.
+const OPEN_FILES: u64 = 16_384;
+
+/// Files of one commit.
+const FILES: usize = 4096;
+
+/// How long a connection that holds nothing may be silent: whoever comes back connects again.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Answers users until it is dropped.
 #[derive(Debug)]
@@ -54,7 +70,8 @@ struct Shared {
 struct Server {
     volume: Volume,
     shared: Mutex<HashMap<Uuid, Shared>>,
-    connections: AtomicUsize,
+    /// How many each user has.
+    connections: Mutex<HashMap<u32, usize>>,
 }
 
 impl Service {
@@ -72,17 +89,25 @@ impl Service {
             }
             _ => {}
         }
-        let listener = UnixListener::bind(&path).map_err(io("listen at"))?;
+        // Made where nobody gets in before it is known who may.
+        let folder = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(super::PLACE)
+            .map_err(io("make a place for"))?;
+        let draft = folder.path().join("socket");
+        let listener = UnixListener::bind(&draft).map_err(io("listen at"))?;
         let group = group(&fs::read_to_string("/etc/group").unwrap_or_default());
-        // Nobody gets in before it is known who may.
         let mode = if group.is_some() { 0o660 } else { 0o600 };
-        std::os::unix::fs::chown(&path, None, group).map_err(io("give a group to"))?;
-        fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(io("set the mode of"))?;
+        std::os::unix::fs::chown(&draft, None, group).map_err(io("give a group to"))?;
+        fs::set_permissions(&draft, Permissions::from_mode(mode)).map_err(io("set the mode of"))?;
+        fs::rename(&draft, &path).map_err(io("put in its place"))?;
+        raise_limit();
         let ended = Arc::new(AtomicBool::new(false));
         let server = Arc::new(Server {
             volume: volume.clone(),
             shared: Mutex::default(),
-            connections: AtomicUsize::new(0),
+            connections: Mutex::default(),
         });
         let stop = Arc::clone(&ended);
         thread::spawn(move || server.listen(&listener, &stop));
@@ -111,12 +136,40 @@ fn group(lines: &str) -> Option<u32> {
 /// The handles of one connection, by the reservations that they take part in.
 type Handles = HashMap<Uuid, usize>;
 
-/// Counts a connection for as long as it is.
-struct Counted(Arc<Server>);
+/// Lets the process have as many open files as users may ask for, as far as the system does.
+fn raise_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let wanted = now.maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if now.current.is_some_and(|current| current < wanted) {
+        let limit = Rlimit {
+            current: Some(wanted),
+            maximum: now.maximum,
+        };
+        // Fewer reservations fit then: who asks for one more is told so.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
 
-impl Drop for Counted {
+/// A user's connection, counted for as long as it is; what it held goes with it.
+struct Connection {
+    server: Arc<Server>,
+    peer: Peer,
+    held: Handles,
+}
+
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        for (token, handles) in std::mem::take(&mut self.held) {
+            self.server.let_go(token, handles);
+        }
+        let mut connections = self.server.connections();
+        if let Some(count) = connections.get_mut(&self.peer.uid) {
+            *count -= 1;
+            if *count == 0 {
+                connections.remove(&self.peer.uid);
+            }
+        }
     }
 }
 
@@ -128,40 +181,41 @@ impl Server {
                 thread::sleep(std::time::Duration::from_millis(100));
                 continue;
             };
-            self.connections.fetch_add(1, Ordering::AcqRel);
-            let counted = Counted(Arc::clone(self));
-            if self.connections.load(Ordering::Acquire) > CONNECTIONS {
-                // Closed at once: the user is told that the follower has ended.
+            let Ok(peer) = Peer::of(&stream) else {
                 continue;
-            }
-            let serve = move || {
-                if let Ok(peer) = Peer::of(&stream) {
-                    counted.0.converse(&peer, &stream);
-                }
+            };
+            // Closed at once where there are too many: the user is told that the follower gives up.
+            let Some(connection) = self.connection(peer) else {
+                continue;
             };
             // Where no thread can be had, the connection is closed likewise.
-            let _ = thread::Builder::new().spawn(serve);
+            let _ = thread::Builder::new().spawn(move || connection.converse(&stream));
         }
+    }
+
+    fn connection(self: &Arc<Self>, peer: Peer) -> Option<Connection> {
+        let mut connections = self.connections();
+        let all: usize = connections.values().sum();
+        let of_user = connections.entry(peer.uid).or_default();
+        if all >= CONNECTIONS || *of_user >= CONNECTIONS_OF_USER {
+            return None;
+        }
+        *of_user += 1;
+        Some(Connection {
+            server: Arc::clone(self),
+            peer,
+            held: Handles::new(),
+        })
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shared(&self) -> MutexGuard<'_, HashMap<Uuid, Shared>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn converse(&self, peer: &Peer, stream: &UnixStream) {
-        let mut held = Handles::new();
-        while let Ok(Some((request, _))) = wire::receive(stream) {
-            let (reply, file) = match self.answer(peer, &mut held, request) {
-                Ok(answer) => answer,
-                Err(error) => (Reply::Refused(Refused::from(&error)), None),
-            };
-            if wire::send(stream, &reply, file.as_ref().map(AsFd::as_fd)).is_err() {
-                break;
-            }
-        }
-        for (token, handles) in held {
-            self.let_go(token, handles);
-        }
     }
 
     fn let_go(&self, token: Uuid, handles: usize) {
@@ -184,90 +238,29 @@ impl Server {
         self.volume.inner.kernel.as_ref().ok_or(Error::Forked)
     }
 
-    fn answer(
-        &self,
-        peer: &Peer,
-        held: &mut Handles,
-        request: Request,
-    ) -> Result<(Reply, Option<Arc<File>>)> {
-        let slots = |slots: Vec<Slot>| {
-            let numbers = slots.into_iter().map(|slot| slot.0).collect();
-            (Reply::Slots(numbers), None)
+    /// Refuses a user what would leave nothing to others.
+    fn check_count(&self, uid: u32) -> Result<()> {
+        let shared = self.shared();
+        let of_user = shared.values().filter(|found| found.uid == uid).count();
+        let (most, whose) = if of_user >= RESERVATIONS_OF_USER {
+            (RESERVATIONS_OF_USER, "a user has")
+        } else if shared.len() >= RESERVATIONS {
+            (RESERVATIONS, "all users have")
+        } else {
+            return Ok(());
         };
-        match request {
-            Request::Reserve { size, layout } => {
-                if held.len() >= RESERVATIONS {
-                    return Err(Error::Usage(format!(
-                        "a process has at most {RESERVATIONS} files under way: commit some first"
-                    )));
-                }
-                let reservation = self
-                    .volume
-                    .reserve_for_others(ByteLen(size), layout.into())?;
-                let token = reservation.token();
-                let handed = handed(&reservation);
-                let shared = Shared {
-                    reservation,
-                    uid: peer.uid,
-                    holders: 1,
-                };
-                self.shared().insert(token, shared);
-                held.insert(token, 1);
-                handed
-            }
-            Request::Adopt { token } => {
-                let mut shared = self.shared();
-                let found = shared.get_mut(&token).filter(|found| found.uid == peer.uid);
-                let found = found.ok_or(Error::NoReservation { token })?;
-                found.holders += 1;
-                *held.entry(token).or_default() += 1;
-                handed(&found.reservation)
-            }
-            Request::Release { token } => {
-                if let Some(handles) = held.get_mut(&token) {
-                    *handles -= 1;
-                    if *handles == 0 {
-                        held.remove(&token);
-                    }
-                    self.let_go(token, 1);
-                }
-                Ok((Reply::Done, None))
-            }
-            Request::Commit { files } => self.commit(peer, held, &files).map(slots),
-            Request::Mkdir { named } => {
-                let path = to_path(&named.path)?;
-                peer.check(self.kernel()?, &path, false)?;
-                let slot = self.volume.mkdir(path, peer.owner(&named))?;
-                Ok(slots(vec![slot]))
-            }
-            Request::Remove { path } => {
-                let path = to_path(&path)?;
-                peer.check(self.kernel()?, &path, true)?;
-                let slot = self.volume.remove(path)?;
-                Ok(slots(vec![slot]))
-            }
-        }
+        Err(Error::Busy {
+            path: self.volume.path().to_owned(),
+            holders: format!("{whose} at most {most} files under way: commit or drop some first"),
+        })
     }
 
-    /// Commits files that this connection holds, and nobody else.
-    fn commit(&self, peer: &Peer, held: &mut Handles, files: &[Filled]) -> Result<Vec<Slot>> {
-        let mut named = Vec::with_capacity(files.len());
-        for file in files {
-            let Filled {
-                named: name,
-                overwrite,
-                ..
-            } = file;
-            let path = to_path(&name.path)?;
-            peer.check(self.kernel()?, &path, *overwrite)?;
-            named.push((path, peer.owner(name), *overwrite));
-        }
-        let mut publications = Vec::with_capacity(files.len());
+    /// Takes reservations out that a connection holds, and nobody else.
+    fn take(&self, held: &mut Handles, tokens: &[Uuid]) -> Result<Vec<Reservation>> {
         let mut shared = self.shared();
-        for file in files {
-            let token = file.token;
-            let found = shared.get(&token).filter(|_| held.contains_key(&token));
-            let found = found.ok_or(Error::NoReservation { token })?;
+        for token in tokens {
+            let found = shared.get(token).filter(|_| held.contains_key(token));
+            let found = found.ok_or(Error::NoReservation { token: *token })?;
             if found.holders > 1 {
                 return Err(Error::Busy {
                     path: self.volume.path().to_owned(),
@@ -278,21 +271,131 @@ impl Server {
                 });
             }
         }
-        for (file, (path, owner, overwrite)) in files.iter().zip(named) {
-            let token = file.token;
-            held.remove(&token);
-            let found = shared
-                .remove(&token)
-                .ok_or(Error::NoReservation { token })?;
-            publications.push(Publication {
-                reservation: found.reservation,
-                path,
-                owner,
-                overwrite,
-            });
-        }
+        let taken = tokens.iter().map(|token| {
+            held.remove(token);
+            let found = shared.remove(token);
+            found.ok_or(Error::NoReservation { token: *token })
+        });
+        let taken: Vec<_> = taken.collect();
+        // Not under the lock: what is dropped of them waits for the host's.
         drop(shared);
-        self.volume.commit(publications)
+        taken
+            .into_iter()
+            .map(|found| found.map(|found| found.reservation))
+            .collect()
+    }
+}
+
+impl Connection {
+    fn converse(mut self, stream: &UnixStream) {
+        loop {
+            let patience = self.held.is_empty().then_some(SILENCE);
+            let Ok(Some((request, _))) = stream
+                .set_read_timeout(patience)
+                .and_then(|()| wire::receive(stream))
+            else {
+                return;
+            };
+            let (reply, file) = match self.answer(request) {
+                Ok(answer) => answer,
+                Err(error) => (Reply::Refused(Refused::from(&error)), None),
+            };
+            if wire::send(stream, &reply, file.as_ref().map(AsFd::as_fd)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Result<(Reply, Option<Arc<File>>)> {
+        let slots = |slots: Vec<Slot>| {
+            let numbers = slots.into_iter().map(|slot| slot.0).collect();
+            (Reply::Slots(numbers), None)
+        };
+        let server = Arc::clone(&self.server);
+        let volume = &server.volume;
+        match request {
+            Request::Reserve { size, layout } => {
+                server.check_count(self.peer.uid)?;
+                let reservation = volume.reserve_for_others(ByteLen(size), layout.into())?;
+                let token = reservation.token();
+                let handed = handed(&reservation);
+                let shared = Shared {
+                    reservation,
+                    uid: self.peer.uid,
+                    holders: 1,
+                };
+                server.shared().insert(token, shared);
+                self.held.insert(token, 1);
+                handed
+            }
+            Request::Adopt { token } => {
+                let mut shared = server.shared();
+                let uid = self.peer.uid;
+                let found = shared.get_mut(&token).filter(|found| found.uid == uid);
+                let found = found.ok_or(Error::NoReservation { token })?;
+                found.holders += 1;
+                *self.held.entry(token).or_default() += 1;
+                handed(&found.reservation)
+            }
+            Request::Release { token } => {
+                if let Some(handles) = self.held.get_mut(&token) {
+                    *handles -= 1;
+                    if *handles == 0 {
+                        self.held.remove(&token);
+                    }
+                    server.let_go(token, 1);
+                }
+                Ok((Reply::Done, None))
+            }
+            Request::Commit { files } => self.commit(&files).map(slots),
+            Request::Mkdir { named } => {
+                let path = to_path(&named.path)?;
+                let owner = self.peer.owner(&named);
+                let slot =
+                    volume.mkdir_if(path, owner, &|state| self.check(state, &path, false))?;
+                Ok(slots(vec![slot]))
+            }
+            Request::Remove { path } => {
+                let path = to_path(&path)?;
+                let slot = volume.remove_if(path, &|state| self.check(state, &path, true))?;
+                Ok(slots(vec![slot]))
+            }
+        }
+    }
+
+    fn check(&self, state: &State, path: &RelPath, removes: bool) -> Result<()> {
+        self.peer.check(self.server.kernel()?, state, path, removes)
+    }
+
+    /// Commits files that this connection holds, and nobody else.
+    fn commit(&mut self, files: &[Filled]) -> Result<Vec<Slot>> {
+        if files.len() > FILES {
+            return Err(Error::Usage(format!(
+                "{} files for one commit, {FILES} is the most: commit them in several",
+                files.len()
+            )));
+        }
+        let mut named = Vec::with_capacity(files.len());
+        for file in files {
+            let path = to_path(&file.named.path)?;
+            named.push((path, self.peer.owner(&file.named), file.overwrite));
+        }
+        let tokens: Vec<_> = files.iter().map(|file| file.token).collect();
+        let server = Arc::clone(&self.server);
+        let taken = server.take(&mut self.held, &tokens)?;
+        let publication = |(reservation, (path, owner, overwrite))| Publication {
+            reservation,
+            path,
+            owner,
+            overwrite,
+        };
+        let asked: Vec<_> = named.iter().map(|(path, _, over)| (*path, *over)).collect();
+        let publications = taken.into_iter().zip(named).map(publication).collect();
+        server.volume.commit_if(publications, &|state| {
+            asked
+                .iter()
+                .try_for_each(|(path, overwrite)| self.check(state, path, *overwrite))
+        })
     }
 }
 

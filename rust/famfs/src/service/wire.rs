@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::error::{Error, Face};
 
 /// The longest message: a commit of several thousand files.
-const LONGEST: usize = 4 << 20;
+pub(super) const LONGEST: usize = 4 << 20;
 
 /// How space is to be laid out.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -90,6 +90,8 @@ pub(super) struct Refused {
     errno: i32,
     exit: i32,
     python: String,
+    /// Whether the log has it all the same.
+    pub(super) published: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +124,7 @@ impl From<&Error> for Refused {
             errno: face.errno,
             exit: face.exit,
             python: face.python.to_owned(),
+            published: matches!(error, Error::NotShown { .. }),
         }
     }
 }
@@ -240,7 +243,7 @@ pub(super) fn send(
     let body = serde_json::to_vec(message)?;
     let len = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     if body.len() > LONGEST {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
     let files: Vec<_> = file.into_iter().collect();
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
