@@ -276,7 +276,7 @@ def kmod() -> list[Step]:
 
 def lab() -> list[Step]:
     """The module in guests, two at a time."""
-    options = ("-n2", "--dist=loadgroup", str(ROOT / "tests" / "vm"))
+    options = ("-n2", "--dist=loadscope", str(ROOT / "tests" / "vm"))
     return [pytest("vm", *options)]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab import builder, kernels
@@ -163,15 +164,26 @@ class Lab:
             self.drop(way)
 
 
-# Before xdist looks for the marks.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+#: How the parameters of tests that share a guest begin, or two hosts.
+GUESTS = re.compile(r"\[(?P<way>[\d.]+-[a-z]+)(?P<other>\+[\d.]+-[a-z]+)?")
+
+
+def group(test: str) -> str:
+    """What a test shares with others: guests, or those of its module."""
+    found = GUESTS.search(test)
+    return found.group() if found else test.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Tests of one guest stay in one process, in their order: it is started once."""
-    for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        # Others share the guests of their module, of each pair of hosts its own.
-        group = str(params.get("way") or f"{item.path.stem} {params.get('hosts')}")
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGuest(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return ByGuest(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

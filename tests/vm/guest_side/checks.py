@@ -232,7 +232,7 @@ def check_users_install_nothing(mnt: str, device: str) -> None:
             refused(errno.EPERM, os.open, f"{mnt}/mine", os.O_RDWR | os.O_CREAT)
             refused(errno.EOPNOTSUPP, os.open, mnt, kapi.O_TMPFILE)
             refused(errno.EPERM, kapi.bad_ranges, fd)
-            os.mkdir(f"{mnt}/dir")
+            refused(errno.EPERM, os.mkdir, f"{mnt}/dir")
             assert Path(f"{mnt}/file").stat().st_size == 100
             assert kapi.extents_of(os.open(f"{mnt}/file", os.O_RDONLY)) == (0, [(DATA, UNIT)])
         except BaseException:  # noqa: BLE001
