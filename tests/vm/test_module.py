@@ -20,6 +20,11 @@ CHECKS = [
     for line in (Path(__file__).parent / "guest_side" / "checks.py").read_text().splitlines()
     if line.startswith("def check_")
 ]
+WRONG = [
+    line.removeprefix("def ").partition("(")[0]
+    for line in (Path(__file__).parent / "guest_side" / "wrong.py").read_text().splitlines()
+    if line.startswith("def check_")
+]
 #: On these everything is tried; on the others, which share all code with them, what shows that
 #: they are mounted and answer.
 WHOLE = {"6.12-pmem", "7-pmem", "7-fsdev", "6.12-range"}
@@ -42,6 +47,35 @@ CASES = [
 @pytest.mark.parametrize(("way", "check"), CASES)
 def test_on_a_fresh_mount(lab: Lab, way: Way, check: str) -> None:
     lab.check(way, "checks", check)
+
+
+@pytest.mark.parametrize(
+    ("way", "check"),
+    [
+        pytest.param(way, check, id=f"{way}-{check.removeprefix('check_')}")
+        for way in WAYS
+        for check in WRONG
+        if str(way) in WHOLE
+    ],
+)
+def test_wrong_input(lab: Lab, way: Way, check: str) -> None:
+    lab.check(way, "wrong", check)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if str(way) in WHOLE], ids=str)
+def test_tracepoints_tell_what_is_done(lab: Lab, way: Way) -> None:
+    guest = lab.guest(way)
+    tracing = "/sys/kernel/tracing"
+    trace = guest.run(
+        f"set -e; [ -e {tracing}/trace ] || mount -t tracefs none {tracing}; "
+        f"echo 1 > {tracing}/events/famfs/enable; {way.mount} {MNT}; "
+        "PYTHONPATH=/host python3 -c 'import kapi; "
+        f'kapi.publish("{MNT}", "{MNT}/file", kapi.UNIT, [(32 << 20, kapi.UNIT)], fill=b"x")\'; '
+        f"umount {MNT}; echo 0 > {tracing}/events/famfs/enable; cat {tracing}/trace; "
+        f"echo > {tracing}/trace"
+    )
+    assert "famfs_install:" in trace
+    assert "famfs_fault:" in trace
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

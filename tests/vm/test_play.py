@@ -198,6 +198,20 @@ def test_a_follower_outlives_an_unmount_that_is_refused(volume: Volume) -> None:
     guest.run(f"famfs mount --kernel /dev/pmem0 {MNT}")
 
 
+def test_a_mount_that_follows_by_itself(volume: Volume) -> None:
+    guest = volume.guest
+    guest.run(f"famfs umount {MNT}")
+    guest.run(
+        f"famfs mount --kernel --follow /dev/pmem0 {MNT} > /tmp/follower 2>&1 & "
+        f"for n in $(seq 50); do [ -e {MNT}/.meta/.log ] && break; sleep 0.1; done"
+    )
+    volume.mkdir("d")
+    volume.file("d/f", "one")
+    guest.run(f"for n in $(seq 50); do [ -e {MNT}/d/f ] && break; sleep 0.1; done; cat {MNT}/d/f")
+    guest.run(f"famfs umount {MNT}; ! pgrep -f -- --follow; cat /tmp/follower")
+    guest.run(f"famfs mount --kernel /dev/pmem0 {MNT}")
+
+
 def test_read_by_two_ways(volume: Volume) -> None:
     volume.guest.run(f"famfs creat -s 5000000 --randomize --seed 3 {MNT}/f")
     strips = "-C 2M -N 2 -B 4"

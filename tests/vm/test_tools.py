@@ -135,11 +135,18 @@ def test_who_has_it_open_keeps_it(guest: Guest) -> None:
     assert device(guest)["driver"] == "device_dax"
 
 
-def test_a_library_mount_keeps_it(guest: Guest) -> None:
+def test_a_library_mount_keeps_it(guest: Guest, lab: Lab, way: Way) -> None:
     """Nobody has the device open then; a line in a table says that it is wanted."""
     guest.run(f"famfs mkfs --force /dev/dax0.0; famfs mount --library /dev/dax0.0 {MNT}")
     for command in ("unbind dax0.0", "bind /dev/dax0.0 fsdev_dax"):
         assert f"famfs umount {MNT}" in refused(guest, f"famfs dax {command}")
+    # Nor does the kernel get it meanwhile, by whatever name.
+    guest.run(f"[ -e /sys/module/famfs ] || insmod {lab.module(way.series)}; mkdir -p /tmp/other")
+    output = refused(guest, "famfs mount --kernel /dev/dax0.0 /tmp/other")
+    assert f"famfs umount {MNT}" in output
+    range_ = f"{SHARED_AT:#x}+{SIZE:#x}"
+    output = refused(guest, f"famfs mount --kernel --range {range_} none /tmp/other")
+    assert "famfs dax unbind" in output
     guest.run(f"famfs umount {MNT}")
     assert device(guest)["driver"] == "device_dax"
 

@@ -46,6 +46,13 @@ def guest(lab: Lab) -> Iterator[Guest]:
     memory.close()
 
 
+@pytest.fixture(autouse=True)
+def quiet(guest: Guest) -> Iterator[None]:
+    """After each test the kernel has nothing to complain of."""
+    yield
+    assert guest.complaints() == ""
+
+
 def used(guest: Guest) -> int:
     """Bytes of the volume that are taken or promised, as who publishes next sees them."""
     (report,) = json.loads(guest.run(f"famfs df --json {MNT}"))
@@ -292,6 +299,22 @@ def test_nobody_else_holds_up_who_publishes(guest: Guest) -> None:
         status, output = guest.attempt(f"{ANN} {command} {PUB}/anns{'/x' * (command == 'mkdir')}")
         assert (status, "Operation not permitted" in output) == (1, True), output
     guest.run(f"{ANN} famfs rm {PUB}/anns; [ ! -e {PUB}/anns ]")
+
+
+def test_without_the_group_root_alone_connects(guest: Guest) -> None:
+    guest.run(
+        f"pkill -f -- --follow; sleep 0.3; cp /etc/group /tmp/group; sed -i /^famfs:/d /etc/group; "
+        f"famfs logplay --follow {MNT} > /tmp/follower2 2>&1 & "
+        "for n in $(seq 50); do ls /run/famfs/follow/*.socket && break; sleep 0.1; done"
+    )
+    status, output = guest.attempt(f"{ANN} famfs creat -s 4096 {PUB}/none")
+    assert (status, "members of the group famfs" in output) == (1, True), output
+    assert "groupadd -r famfs" in guest.run("cat /tmp/follower2")
+    guest.run(
+        f"pkill -f -- --follow; sleep 0.3; cp /tmp/group /etc/group; "
+        f"famfs logplay --follow {MNT} >> /tmp/follower 2>&1 & sleep 1"
+    )
+    guest.run(f"{ANN} famfs creat -s 4096 {PUB}/after")
 
 
 def test_the_follower_is_there_still(guest: Guest) -> None:

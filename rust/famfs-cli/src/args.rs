@@ -90,7 +90,7 @@ pub(crate) enum Verb {
     Dump(Dump),
     /// Build, load and unload the kernel module, and say how things stand with it
     Kmod(Kmod),
-    /// List dax devices, and say who drives them
+    /// List dax devices, and bind them to drivers
     Dax(Dax),
     /// Print a completion script for a shell
     Completions(Completions),
@@ -174,7 +174,7 @@ pub(crate) struct Mount {
     #[arg(long, group = "way")]
     pub(crate) kernel: bool,
     /// With --kernel: physical memory that nobody else owns, START+SIZE in bytes, where the kernel
-    /// has no device that it can hand out
+    /// has no device that it can hand out; DEV is only a name then, such as `none`
     #[arg(long, value_name = "START+SIZE", conflicts_with_all = ["library", "fuse", "embedded"])]
     pub(crate) range: Option<String>,
     /// With --kernel: stay, and play what any host appends, until the mount is gone

@@ -37,6 +37,24 @@ sys.stdin.readline()
     return started
 
 
+def early(path: str, at: int) -> subprocess.Popen[bytes]:
+    """A process that maps one page of the file, and is to be told at once when that fails."""
+    program = f"""
+import ctypes, mmap, os, sys
+PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY = 33, 1, 1
+assert ctypes.CDLL(None).prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0) == 0
+fd = os.open({path!r}, os.O_RDONLY)
+memory = mmap.mmap(fd, 4096, mmap.MAP_SHARED, mmap.PROT_READ, offset={at})
+print(memory[0], flush=True)
+sys.stdin.readline()
+"""
+    started = subprocess.Popen(
+        ["python3", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert started.stdout.readline()
+    return started
+
+
 def finish(process: subprocess.Popen[bytes]) -> int:
     """Tell it to go on, and wait for its end; it may have been signalled before."""
     try:
@@ -66,6 +84,8 @@ def check_poison(mnt: str, device: str) -> None:
     path = f"{mnt}/striped"
     publish(mnt, path, SIZE, strips, UNIT, fill=b"data")
     publish(mnt, f"{mnt}/other", SIZE, [(3 * DATA, SIZE)], fill=b"data")
+    # Of those who want to be told at once, only who maps the page itself is.
+    maps_bad, maps_beside = early(path, BAD), early(path, BAD + 4096)
     reads_bad = child(f"memory[{BAD}]", path)
     reads_beside = child(
         f"assert memory[{BAD} - 4096:{BAD}] == memory[{BAD} + 4096:{BAD} + 8192] == b'data' * 1024",
@@ -85,6 +105,8 @@ def check_poison(mnt: str, device: str) -> None:
     assert kapi.bad_ranges(fd) == [(place, 4096)]
     bad_pages = Path(f"/sys/fs/famfs/{device}/bad_pages")
     assert bad_pages.read_text() == f"{place}+4096\n"
+    assert finish(maps_bad) == -signal.SIGBUS
+    assert finish(maps_beside) == 0
     assert finish(reads_bad) == -signal.SIGBUS
     assert finish(reads_beside) == 0
     assert finish(reads_other) == 0

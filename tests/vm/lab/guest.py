@@ -52,7 +52,8 @@ def guest_root() -> Path:
 
 #: A command that prints what the kernel complained of, and nothing when all is well.
 COMPLAINTS = (
-    "dmesg | grep -E 'WARNING:|BUG:|Oops|general protection|blocked for more|UBSAN|refcount_t' "
+    "dmesg | grep -E 'WARNING:|BUG:|kernel BUG|Oops|general protection|blocked for more|UBSAN|"
+    "refcount_t|Objects remaining|Call Trace' "
     "|| true"
 )
 

@@ -126,8 +126,8 @@ pub(super) fn mount(args: &Mount, output: &mut Output) -> Result<i32> {
             Err(Error::Usage("with --embedded the mount point alone is given".into()).into())
         }
         (_, false) => Err(Error::Usage(
-            "a device or backing file and a mount point are needed; --embedded takes the mount \
-             point alone"
+            "a device or backing file and a mount point are needed (with --range any name for the \
+             device, such as none); --embedded takes the mount point alone"
                 .into(),
         )
         .into()),

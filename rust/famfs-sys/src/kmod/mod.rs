@@ -350,6 +350,9 @@ fn insert(path: &Path) -> Result<(), KmodError> {
             Errno::PERM | Errno::ACCESS => "this process may not load modules (CAP_SYS_MODULE), \
                  or the kernel is locked down: run it as root on the host itself"
                 .into(),
+            Errno::NOSYS => "this kernel loads no modules at all: boot one that does, or use the \
+                 library way"
+                .into(),
             Errno::EXIST => return KmodError::Usage("the module was loaded meanwhile".into()),
             errno => format!("{errno}; `dmesg` may say why"),
         };

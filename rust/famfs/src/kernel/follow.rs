@@ -66,9 +66,12 @@ pub fn follow(
     };
     // Only the master appends to the log.
     let is_master = volume.role() == Role::Master;
-    let _service = is_master
+    let service = is_master
         .then(|| Service::start(&volume, kernel.device()?))
         .transpose()?;
+    if let Some(lack) = service.as_ref().and_then(Service::lack) {
+        tell(Err(lack));
+    }
     let mut next = Slot(0);
     let mut seen = 0;
     let mut pause = interval;

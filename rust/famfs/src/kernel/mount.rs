@@ -47,8 +47,10 @@ pub fn mount(
     if !famfs_sys::mount::is_available() {
         return Err(Error::Unsupported {
             what: directory.display().to_string(),
-            why: "the kernel module is not loaded: `modprobe famfs`, or mount with --library"
-                .into(),
+            why:
+                "the kernel module is not loaded: `famfs kmod load` loads it (`famfs kmod status` \
+                  says what is missing), or mount with --library"
+                    .into(),
         });
     }
     let data = range
@@ -66,7 +68,11 @@ pub fn mount(
     // A link would be followed now, and refused when it is unmounted.
     let directory = &fs::canonicalize(directory).map_err(Error::io(directory, "find"))?;
     crate::mounts::check_free(directory)?;
-    famfs_sys::mount::mount(&device, directory, &data).map_err(refused(&device))?;
+    let mounted = famfs_sys::mount::mount(&device, directory, &data);
+    mounted.map_err(|error| match range {
+        Some(range) => range_refused(range, error),
+        None => refused(&device)(error),
+    })?;
     let brought = crate::host::establish()
         .and_then(|_| bring_up(directory))
         .and_then(|brought| refuse_interrupted(binding.as_ref()).map(|()| brought));
@@ -133,6 +139,25 @@ fn refused(device: &Path) -> impl FnOnce(std::io::Error) -> Error {
             ),
         },
         _ => Error::io(&device, "mount")(error),
+    }
+}
+
+fn range_refused(range: &str, error: std::io::Error) -> Error {
+    let path = Path::new(range);
+    match error.raw_os_error() {
+        Some(libc::EBUSY) => Error::Busy {
+            path: path.to_owned(),
+            holders:
+                "a driver or a mount has some of that memory; `famfs dax list` shows devices, \
+                      `famfs dax unbind` lets go of one, and `famfs mounts` shows mounts"
+                    .into(),
+        },
+        Some(libc::EINVAL | libc::ERANGE) => Error::Usage(format!(
+            "--range {range}: START+SIZE in bytes, whole units of 2 MiB, of memory that was set \
+             aside was expected (/proc/iomem shows it, as reserved, soft-reserved or persistent); \
+             `dmesg` tells what is wrong with it"
+        )),
+        _ => Error::io(path, "mount")(error),
     }
 }
 

@@ -52,6 +52,8 @@ const SILENCE: Duration = Duration::from_mins(1);
 /// Answers users until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Service {
+    /// Whether there is a group that may use it; root may in any case.
+    has_group: bool,
     path: PathBuf,
     ended: Arc<AtomicBool>,
 }
@@ -111,7 +113,22 @@ impl Service {
         });
         let stop = Arc::clone(&ended);
         thread::spawn(move || server.listen(&listener, &stop));
-        Ok(Self { path, ended })
+        Ok(Self {
+            has_group: group.is_some(),
+            path,
+            ended,
+        })
+    }
+
+    /// Why nobody but root can use it, where that is so.
+    pub(crate) fn lack(&self) -> Option<Error> {
+        (!self.has_group).then(|| Error::Unsupported {
+            what: format!("publishing by users through {}", self.path.display()),
+            why: format!(
+                "there is no group {GROUP} in /etc/group: `groupadd -r {GROUP}`, add users to it, \
+                 and start the follower anew; until then only root publishes"
+            ),
+        })
     }
 }
 
