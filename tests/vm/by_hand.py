@@ -15,8 +15,9 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from conftest import MNT, Lab, Way
 from lab.guest import SharedMemory
+
+from conftest import MNT, Lab, Way
 
 
 def main() -> int:
