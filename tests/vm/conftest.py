@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,15 @@ def programs() -> list[Path]:
     return [target / "debug" / "famfs", target / "debug" / "examples" / "hand_over"]
 
 
+def wheel(folder: Path) -> Path:
+    """Build the package as pip would install it."""
+    maturin = Path(sys.executable).with_name("maturin")
+    run(maturin, "build", "-q", "--auditwheel=skip", "--interpreter", sys.executable,
+        "--out", folder, cwd=TOP)  # fmt: skip
+    [made] = folder.glob("*.whl")
+    return made
+
+
 class Lab:
     """Guests by kind, and what they see of the host."""
 
@@ -108,8 +118,7 @@ class Lab:
         (share / "bin").mkdir()
         for path in programs():
             shutil.copy(path, share / "bin")
-        # The package as it was built into the tree, the extension in it.
-        shutil.copytree(TOP / "python", share / "python")
+        shutil.unpack_archive(wheel(share), share / "python", "zip")
 
     def module(self, series: str) -> str:
         """The path of the module for a kernel, as guests see it."""

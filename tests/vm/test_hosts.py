@@ -191,13 +191,11 @@ def test_only_the_master_publishes(hosts: Hosts) -> None:
     if hosts.by_kernel:
         # Not even the owner of a file changes a byte of it there.
         owner = "setpriv --reuid 1000 --regid 1000 --clear-groups"
-        hosts.a.run(
-            f"echo theirs > /tmp/theirs; famfs cp --uid 1000 -m 644 /tmp/theirs {MNT}/theirs"
-        )
+        hosts.a.run(f"echo theirs > /tmp/owned; famfs cp --uid 1000 -m 644 /tmp/owned {MNT}/owned")
         hosts.follow()
-        status, output = hosts.b.attempt(f"{owner} sh -c 'echo x >> {MNT}/theirs'")
+        status, output = hosts.b.attempt(f"{owner} sh -c 'echo x >> {MNT}/owned'")
         assert (status != 0, "ermission denied" in output) == (True, True), output
-        assert hosts.b.run(f"cat {MNT}/theirs") == "theirs\n"
+        assert hosts.b.run(f"cat {MNT}/owned") == "theirs\n"
 
 
 def test_users_are_told_what_it_takes(hosts: Hosts) -> None:
@@ -236,6 +234,27 @@ def test_names_come_by_themselves_where_somebody_follows(hosts: Hosts) -> None:
     assert (status, "follows its log already" in output) == (1, True)
     plays = [json.loads(line) for line in hosts.b.run("cat /tmp/follower").splitlines()]
     assert plays[-1]["files"] == 1
+
+
+def test_trouble_on_one_host_is_not_the_others(hosts: Hosts) -> None:
+    """Memory that fails for one, and a module that is taken out: the other goes on."""
+    if not hosts.by_kernel:
+        return
+    before = hosts.a.run(f"sha256sum < {MNT}/large")
+    hosts.follow()
+    hosts.b.run(
+        f"cd /tmp; PYTHONPATH=/host python3 -c 'import ras; ras.poison(\"{MNT}/large\", ras.BAD)'; "
+        f"dd if={MNT}/large bs=4096 skip=1 count=1 status=none > /dev/null"
+    )
+    status, output = hosts.b.attempt(f"cat {MNT}/large > /dev/null")
+    assert (status, "Input/output error" in output) == (1, True), output
+    module = hosts.lab.module(hosts.ways[1].series)
+    hosts.b.run(f"famfs umount {MNT}; rmmod famfs")
+    hosts.a.run(f"famfs creat -s 2M --randomize --seed 6 {MNT}/meanwhile")
+    hosts.b.run(f"insmod {module}")
+    hosts.mount(hosts.b, hosts.ways[1])
+    hosts.b.run(f"famfs verify -S 6 -f {MNT}/meanwhile")
+    assert hosts.a.run(f"sha256sum < {MNT}/large") == before
 
 
 def test_who_joins_late_leaves_the_memory_as_it_was(hosts: Hosts) -> None:
