@@ -20,6 +20,18 @@ VERSION = CARGO["workspace"]["package"]["version"]
 SOURCES = sorted(path.name for path in builder.KMOD.glob("famfs_*.c"))
 
 
+def is_of_a_macro(line: str) -> bool:
+    """Whether it is what sparse says of the macros that name a module's author and parameters.
+
+    Those of Linux 7 take a string for a constant, which it doesn't.
+    """
+    found = re.search(r"(famfs_\w+\.c):(\d+):\d+: error: bad constant expression$", line)
+    if not found:
+        return False
+    source = (builder.KMOD / found[1]).read_text().splitlines()
+    return re.match(r"MODULE_|module_", source[int(found[2]) - 1]) is not None
+
+
 @pytest.mark.parametrize("series", kernels.SERIES)
 def test_it_builds_without_a_warning(series: str) -> None:
     kernel = kernels.kernel(series)
@@ -28,10 +40,9 @@ def test_it_builds_without_a_warning(series: str) -> None:
     assert sorted(re.findall(r"CC \[M\] .*?(famfs_\w+)\.o", printed)) == [
         name.removesuffix(".c") for name in SOURCES
     ]
-    if kernels.SERIES[series].checker:
-        assert sorted(re.findall(r"CHECK .*?(famfs_\w+\.c)", printed)) == SOURCES
+    assert sorted(re.findall(r"CHECK .*?(famfs_\w+\.c)", printed)) == SOURCES
     about = [line for line in printed.splitlines() if re.search(r"famfs_\w+\.[ch]:\d+", line)]
-    assert about == []
+    assert [line for line in about if not is_of_a_macro(line)] == []
     facts = subprocess.run(
         ["modinfo", str(module)], check=True, capture_output=True, text=True
     ).stdout

@@ -29,6 +29,7 @@ TOOLS = (
     "pahole",
     "kmod",
     "libssl3t64",
+    "sparse",
 )
 
 
@@ -38,8 +39,10 @@ def root(kernel: Kernel) -> Path | None:
     if not series.builder:
         return None
     place = cache() / "builders" / "+".join(series.builder)
+    # Made again when it is to have other programs.
+    complete = place / f"complete-{hashlib.sha256(repr(TOOLS).encode()).hexdigest()[:16]}"
     with locked("builder-" + place.name):
-        if not (place / "complete").exists():
+        if not complete.exists():
             shutil.rmtree(place, ignore_errors=True)
             packages = archive(*series.builder)
             unpack(packages.download_with_needs(series.compiler, *TOOLS), place)
@@ -47,14 +50,12 @@ def root(kernel: Kernel) -> Path | None:
                 (place / folder).mkdir(exist_ok=True)
             # What the package's script would have chosen among several.
             (place / "usr/bin/awk").symlink_to("mawk")
-            (place / "complete").touch()
+            complete.touch()
     return place
 
 
 #: Every warning, and what the checker of address spaces and byte orders says.
 CHECKED = ("W=1", "C=2", "CF=-D__CHECK_ENDIAN__")
-#: For kernels whose headers are newer than the packaged checker.
-UNCHECKED = ("W=1",)
 
 
 def build(kernel: Kernel) -> Path:
@@ -65,7 +66,7 @@ def build(kernel: Kernel) -> Path:
     Raises:
         LabError: It doesn't build.
     """
-    options = CHECKED if SERIES[kernel.series].checker else UNCHECKED
+    options = CHECKED + SERIES[kernel.series].checker
     sources = sorted(path for path in KMOD.iterdir() if path.is_file())
     content = hashlib.sha256(repr((options, TOOLS)).encode())
     for path in sources:
