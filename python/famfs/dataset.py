@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from famfs import _native
+from famfs import _arrays, _frames, _native
 from famfs._arrow import Batches, dtype_of, is_arrow, pyarrow, why_not_arrow
+from famfs._select import row_numbers, select
 from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
@@ -60,11 +61,23 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
         file = _native.open_ref(target, verify=verify)
     else:
         file = _native.open(target, verify=verify)
-    return Dataset(file) if file.kind == "table" else _Lent(file)
+    return _of(file)
+
+
+def _of(file: _native.File) -> Dataset:
+    return Dataset(file) if file.kind in _ARROW else _Lent(file)
+
+
+_ARROW = {"table", "column"}
 
 
 class Dataset:
-    """A published file, open: a table, an array or bytes. `open` makes it.
+    """A published file, open: a table, an array or bytes; or a part of one. `open` makes it.
+
+    Selections are in place, and datasets of their own: `d["name"]` is a column, `d[["a", "b"]]` a
+    table of two, `d[10:20]` rows of a table, items along an array's first axis, or bytes;
+    `d[10:20, ["a"]]` is both at once, and `d[3]` one item of an array. `take` copies rows of any
+    choice.
 
     What it hands out lies in the volume's memory, is read-only, and holds that memory: it stays
     valid after the dataset is closed, and after the file was replaced or removed. Two datasets are
@@ -83,7 +96,7 @@ class Dataset:
 
     @property
     def kind(self) -> str:
-        """What it is: "table", "array", "parquet", "safetensors" or "bytes"."""
+        """What it is: "table", "column", "array", "parquet", "safetensors" or "bytes"."""
         return self._file.kind
 
     @property
@@ -98,13 +111,16 @@ class Dataset:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of an array's items; of anything else, of the file."""
-        array = self._file.array
-        return self._file.size if array is None else array[4]
+        """Bytes of an array's items; of a part of a table, of its values; else of the file."""
+        if self.kind in _ARROW and not self._file.is_whole:
+            return int(self.to_arrow().nbytes)
+        array = self._file.array if self.kind == "array" else None
+        first, end = self._file.range
+        return end - first if array is None else array[4]
 
     @property
     def num_rows(self) -> int:
-        """Rows of a table, or the length of an array's first axis.
+        """Rows of a table or column, or the length of an array's first axis.
 
         Raises:
             Unsupported: For bytes, and an array of no axes.
@@ -116,35 +132,41 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The lengths of an array's axes; rows and columns of a table; bytes of anything else."""
-        array = self._file.array
-        if array is not None:
-            return tuple(array[2])
-        if self.kind == "table":
-            return (self.num_rows, len(self._file.names))
-        return (self._file.size,)
+        """The lengths of an array's axes; rows and columns of a table; rows of a column; bytes."""
+        kind = self.kind
+        if kind == "table":
+            return (self.num_rows, self._file.num_columns)
+        if kind == "column":
+            return (self.num_rows,)
+        array = self._file.array if kind == "array" else None
+        return (self.nbytes,) if array is None else tuple(array[1])
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """An array's type of items.
+        """An array's type of items; that of a column, where NumPy has it.
 
         Raises:
-            Unsupported: For tables, whose types `schema` tells.
+            Unsupported: For tables, whose types `schema` tells, and other columns.
         """
         import numpy as np
 
         if self.kind == "table":
             raise self._unsupported("dtype", "schema tells its columns' types")
-        array = self._file.array
+        if self.kind == "column":
+            kind: np.dtype[Any] = self.to_numpy().dtype
+            return kind
+        array = self._file.array if self.kind == "array" else None
         return np.dtype(np.uint8) if array is None else dtype_of(array[0])
 
     @property
     def schema(self) -> Any:  # noqa: ANN401 - pyarrow has no types
-        """A table's schema, a `pyarrow.Schema`.
+        """A table's schema, a `pyarrow.Schema`; a column's field, a `pyarrow.Field`.
 
         Raises:
             Unsupported: For arrays and bytes, whose type `dtype` tells.
         """
+        if self.kind == "column":
+            return self._told(lambda: pyarrow().field(self._file))
         self._table("schema", "dtype and shape tell its type")
         return self._told(lambda: pyarrow().schema(self._file))
 
@@ -153,18 +175,70 @@ class Dataset:
         """A table's record batches, in place; each is made when it is asked for.
 
         Raises:
-            Unsupported: For arrays and bytes.
+            Unsupported: For columns, arrays and bytes.
         """
         self._table("batches", "to_numpy() and buffer() work")
         return Batches(self._file)
 
-    def to_arrow(self) -> Any:  # noqa: ANN401
-        """Hands a table out as a `pyarrow.Table`, in place; an array or bytes as an Arrow array.
+    def partition(self, i: int, n: int) -> Dataset:
+        """Gives part `i` of `n`, in place: all parts together are all of it, in order.
+
+        A table of `n` record batches or more is cut where they meet, so that each part has whole
+        ones; everything else is cut into even rows, items or bytes.
+
+        Args:
+            i: Which part, from 0.
+            n: How many there are.
 
         Returns:
-            A `pyarrow.Table`; for an array of one axis and bytes a `pyarrow.Array`. Their buffers
-            lie in the volume's memory. Of dates and times that are missing (NaT) Arrow has a
-            bitmap, which is made.
+            The part.
+
+        Raises:
+            IndexError: There is no such part.
+            Unsupported: An array of no axes has none.
+
+        Example:
+            >>> import famfs, numpy as np
+            >>> ds = famfs.open(famfs.publish({"a": np.arange(10)}, f"{mnt}/t", batch_rows=4))
+            >>> [ds.partition(i, 2).num_rows for i in range(2)]
+            [4, 6]
+        """
+        if not 0 <= i < n:
+            raise IndexError(f"part {i} of {n}: parts are counted from 0")
+        return _of(self._file.partition(i, n))
+
+    def take(self, indices: Any) -> Any:  # noqa: ANN401
+        """Copies rows of any choice: what is not in one place can't be had in place.
+
+        Args:
+            indices: Rows of a table or column, items along an array's first axis, or bytes: as
+                numbers, negative ones from the end; or as a mask of booleans.
+
+        Returns:
+            A `pyarrow.Table` or `pyarrow.ChunkedArray`; of arrays and bytes, a NumPy array.
+
+        Raises:
+            IndexError: A row is not there, or a mask is of another length.
+            Unsupported: An array of no axes has none.
+
+        Example:
+            >>> import famfs, numpy as np
+            >>> ds = famfs.open(famfs.publish({"a": np.arange(10)}, f"{mnt}/t"))
+            >>> ds.take([7, 0, -1])["a"].to_pylist()
+            [7, 0, 9]
+        """
+        wanted = row_numbers(self._file, indices, len(self))
+        if self.kind not in _ARROW:
+            return _arrays.in_place(self._file)[wanted]
+        return self._told(lambda: self.to_arrow().take(pyarrow().array(wanted)))
+
+    def to_arrow(self) -> Any:  # noqa: ANN401
+        """Hands a table or column out as Arrow data, in place; an array or bytes as an Arrow array.
+
+        Returns:
+            A `pyarrow.Table`; for a column a `pyarrow.ChunkedArray`; for an array of one axis and
+            bytes a `pyarrow.Array`. Their buffers lie in the volume's memory. Of dates and times
+            that are missing (NaT) Arrow has a bitmap, which is made.
 
         Raises:
             Corrupt: A column's data is not what its type needs.
@@ -181,25 +255,30 @@ class Dataset:
         if self.kind == "table":
             # Not by pa.table(), which imports pandas.
             return self._told(lambda: pa.RecordBatchReader.from_stream(self._file).read_all())
-        array = self._numpy()
+        if self.kind == "column":
+            return self._told(lambda: pa.chunked_array(self._file))
+        array = _arrays.in_place(self._file)
         if array.ndim != 1:
             raise self._unsupported("to_arrow()", "it has not exactly one axis; to_numpy() works")
         if not is_arrow(array.dtype):
             raise self._unsupported("to_arrow()", why_not_arrow(array.dtype))
+        if not array.flags.c_contiguous:
+            raise self._unsupported("to_arrow()", "its items are not next to each other")
         kind = pa.from_numpy_dtype(array.dtype)
-        nulls = self._missing(array)
+        nulls = _arrays.missing(self._file, array)
         return pa.Array.from_buffers(kind, len(array), [nulls, pa.py_buffer(array.view("u1"))])
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """Hands an array out as a NumPy array, in place and read-only; bytes as `uint8`.
 
-        A table of one column without nulls, of a type that NumPy has, works as well.
+        A column without nulls, of a type that NumPy has, in one record batch, works as well, and so
+        does a table of one. A column of lists of one length is an array of two axes.
 
         Returns:
             The array. Its memory is the volume's.
 
         Raises:
-            Unsupported: For any other table.
+            Unsupported: For any other table or column.
 
         Example:
             >>> import famfs, numpy as np
@@ -207,48 +286,44 @@ class Dataset:
             >>> array.flags.writeable
             False
         """
-        if self.kind != "table":
-            return self._numpy()
-        names = self._file.names
-        if len(names) != 1:
-            raise self._unsupported(
-                "to_numpy()",
-                f"it has {len(names)} columns; to_arrow()[name].to_numpy() makes an array of one, "
-                "to_pandas() a frame of all",
-            )
-        pa = pyarrow()
-        column = self.to_arrow().column(0)
-        # A table of no rows has no batches either.
-        chunks = column.chunks or [pa.array([], column.type)]
-        if len(chunks) == 1:
-            try:
-                array = cast("np.ndarray[Any, Any]", chunks[0].to_numpy(zero_copy_only=True))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        import numpy as np
+
+        file = self._file
+        if self.kind == "table":
+            if file.num_columns != 1:
                 raise self._unsupported(
                     "to_numpy()",
-                    f"its column is not memory that NumPy can use ({error}); "
-                    "to_arrow().column(0).to_numpy() copies it",
-                ) from error
-            array.flags.writeable = False
-            return array
-        raise self._unsupported(
-            "to_numpy()",
-            f"its column has {column.num_chunks} batches; to_arrow().column(0).to_numpy() joins "
-            "them in a copy",
-        )
+                    f"it has {file.num_columns} columns; d[name].to_numpy() makes an array of one, "
+                    "to_pandas() a frame of all",
+                )
+            file = file.column(0)
+        if file.kind != "column":
+            return _arrays.in_place(self._file)
+        try:
+            descr, length, width, memory = file.values()
+        except Unsupported as error:
+            raise self._unsupported("to_numpy()", str(error)) from None
+        shape = (length,) if width is None else (length, width)
+        array: np.ndarray[Any, Any] = np.frombuffer(cast("Any", memory), np.dtype(descr))
+        return array.reshape(shape)
 
-    def to_pandas(self) -> Any:  # noqa: ANN401
-        """Hands a table out as a pandas frame, in place where pandas can hold it.
+    def to_pandas(self, *, copy: bool | None = None, dtype_backend: str | None = None) -> Any:  # noqa: ANN401
+        """Hands a table out as a pandas frame, a column as a series, in place where pandas can.
 
-        Numbers without nulls are not copied, and read-only. Strings, booleans and columns with
-        nulls are converted. An index that was published is the index again.
+        Numbers and times without nulls are NumPy's, others are Arrow's (`pandas.ArrowDtype`), in
+        place both. What was published as a pandas frame comes back as it was, its index too; such
+        of its columns as pandas keeps in a way of its own (booleans, Python strings) are converted.
+
+        Args:
+            copy: False makes an error of a column that would be copied; True copies all.
+            dtype_backend: "pyarrow" makes every column Arrow's, which is always in place.
 
         Returns:
-            A `pandas.DataFrame`; for an array of one axis a `pandas.Series`, for one of two axes a
-            frame.
+            A `pandas.DataFrame`, or a `pandas.Series` of a column; for an array of one axis a
+            series, for one of two axes a frame.
 
         Raises:
-            Unsupported: For bytes, and arrays of other shapes.
+            Unsupported: For bytes, and arrays of other shapes; a column would be copied.
 
         Example:
             >>> import famfs, numpy as np
@@ -256,20 +331,24 @@ class Dataset:
             >>> famfs.open(ref).to_pandas()["a"].sum()
             np.int64(3)
         """
-        if self.kind == "table":
-            return self.to_arrow().to_pandas(split_blocks=True)
+        if self.kind in _ARROW:
+            table = self._as_table()
+            made = self._told(
+                lambda: _frames.to_pandas(table, copy=copy, dtype_backend=dtype_backend)
+            )
+            return made if self.kind == "table" else made.iloc[:, 0]
         if self.kind != "array" or len(self.shape) not in {1, 2}:
             raise self._unsupported("to_pandas()", "to_numpy() works")
         import pandas as pd
 
         make = pd.Series if len(self.shape) == 1 else pd.DataFrame
-        return make(self._numpy(), copy=False)
+        return make(_arrays.in_place(self._file), copy=bool(copy))
 
     def to_polars(self) -> Any:  # noqa: ANN401
-        """Hands a table out as a polars frame, in place where polars can hold it.
+        """Hands a table out as a polars frame, a column as a series, in place where polars can.
 
         Returns:
-            A `polars.DataFrame`.
+            A `polars.DataFrame` or `polars.Series`.
 
         Raises:
             Unsupported: For arrays and bytes, and where polars is missing.
@@ -279,18 +358,31 @@ class Dataset:
             >>> famfs.open(famfs.publish({"a": np.arange(3)}, f"{mnt}/t")).to_polars().shape
             (3, 1)
         """
+        if self.kind == "column":
+            return _frames.to_polars(self.to_arrow(), self._file.names[0])
         self._table("to_polars()", "to_numpy() works")
-        try:
-            import polars as pl
-        except ImportError as error:
-            raise Unsupported("to_polars() needs polars: pip install polars") from error
-        return pl.from_arrow(self.to_arrow())
+        return _frames.to_polars(self.to_arrow(), None)
+
+    def to_torch(self) -> Any:  # noqa: ANN401
+        """Hands an array, a column of numbers or bytes out as a torch tensor, in place.
+
+        PyTorch has no read-only tensors: what writes to this one ends the process. `copy()` and
+        `clone()` make one that may be written to.
+
+        Returns:
+            A `torch.Tensor`, whose memory is the volume's.
+
+        Raises:
+            Unsupported: For what `to_numpy` refuses, types that torch hasn't, and where torch is
+                missing.
+        """
+        return _frames.to_torch(self.to_numpy(), self.path)
 
     def copy(self) -> Any:  # noqa: ANN401
         """Makes a private copy: it can be written to, and holds no memory of the volume.
 
         Returns:
-            A `pyarrow.Table`, a NumPy array, or bytes.
+            A `pyarrow.Table` or `pyarrow.ChunkedArray`, a NumPy array, or bytes.
 
         Raises:
             Corrupt: The file is not what its first bytes say it is.
@@ -301,15 +393,14 @@ class Dataset:
             >>> mine = famfs.open(famfs.publish(np.zeros(2), f"{mnt}/zeros")).copy()
             >>> mine[0] = 5
         """
-        if self.kind == "table":
-            pa = pyarrow()
-            self._file.check()
-            whole = pa.py_buffer(self._file.copy_bytes())
-            return self._told(lambda: pa.ipc.open_file(whole).read_all())
-        return self._own() if self._file.array is not None else self._file.copy_bytes()
+        if self.kind in _ARROW:
+            return self._copy_table()
+        return _arrays.own(self._file) if self.kind == "array" else self._file.copy_bytes()
 
     def buffer(self) -> memoryview:
         """Lends all bytes of the file, in place and read-only: an IPC file, an NPY file, bytes.
+
+        Of a part of a table or an array that is all of its file too; of a range of bytes, those.
 
         Returns:
             A view of them, which holds the memory.
@@ -351,6 +442,15 @@ class Dataset:
         """Pickles as its reference: a few bytes, opened again where they arrive."""
         return (open, (self.ref,))
 
+    def __getitem__(self, key: Any) -> Dataset:  # noqa: ANN401
+        """Rows, columns or both, in place; see the class."""
+        part = select(self._file, key)
+        return self if part is self._file else _of(part)
+
+    # Without these Python would ask for one item after the other.
+    __iter__ = None
+    __contains__ = None
+
     def __len__(self) -> int:
         """Rows of a table, length of an array's first axis, or bytes."""
         shape = self.shape
@@ -363,13 +463,13 @@ class Dataset:
         return True
 
     def __arrow_c_schema__(self) -> object:
-        """The table's schema, for any Arrow library."""
-        self._table("__arrow_c_schema__", "to_arrow() makes an array of it")
+        """The table's schema, or the column's, for any Arrow library."""
+        self._is_arrow("__arrow_c_schema__", "to_arrow() makes an array of it")
         return self._file.__arrow_c_schema__()
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """The table, in place, for any Arrow library."""
-        self._table("__arrow_c_stream__", "to_arrow() makes an array of it")
+        """The table or column, in place, for any Arrow library."""
+        self._is_arrow("__arrow_c_stream__", "to_arrow() makes an array of it")
         return self._file.__arrow_c_stream__(requested_schema)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:  # noqa: ANN401, FBT001
@@ -383,7 +483,7 @@ class Dataset:
             return array.astype(dtype)
         if not copy:
             return array
-        return array.copy() if self.kind == "table" else self._own()
+        return array.copy() if self.kind in _ARROW else _arrays.own(self._file)
 
     def __dlpack__(self, **options: Any) -> object:  # noqa: ANN401
         """The array's memory, for other array libraries that take read-only memory."""
@@ -423,47 +523,30 @@ class Dataset:
             return f"table of {rows} rows and {columns} columns"
         if self.kind == "array":
             return f"array of {self.dtype}, shape {self.shape}"
-        return f"{self.kind}, {self._file.size} bytes"
+        if self.kind == "column":
+            return f"column {self._file.names[0]!r} of {self.num_rows} rows"
+        return f"{self.kind}, {self.nbytes} bytes"
 
-    def _numpy(self) -> np.ndarray[Any, Any]:
-        import numpy as np
+    def _as_table(self) -> Any:  # noqa: ANN401
+        """A table, or the column as a table of one, in place."""
+        if self.kind == "table":
+            return self.to_arrow()
+        return pyarrow().table([self.to_arrow()], names=self._file.names)
 
-        whole = np.frombuffer(self.buffer(), np.uint8)
-        array = self._file.array
-        if array is None:
-            return whole
-        descr, fortran, shape, start, nbytes = array
-        dtype = dtype_of(descr)
-        if nbytes == 0:
-            empty = np.empty(shape, dtype, order="F" if fortran else "C")
-            empty.flags.writeable = False
-            return empty
-        items = whole[start : start + nbytes].view(dtype)
-        return items.reshape(shape, order="F" if fortran else "C")
-
-    def _own(self) -> np.ndarray[Any, Any]:
-        """A copy as an array, lost memory noticed."""
-        import numpy as np
-
-        bytes_ = ("|u1", False, [self._file.size], 0, self._file.size)
-        descr, fortran, shape, start, _ = self._file.array or bytes_
-        copy = np.empty(shape, dtype_of(descr), order="F" if fortran else "C")
-        if copy.nbytes:
-            flat = copy.reshape(-1, order="A").view(np.uint8)
-            self._file.copy_into(start, flat)
-        return copy
-
-    def _missing(self, array: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401
-        """The validity bitmap of dates and times, where any of them is missing."""
-        if array.dtype.kind not in "mM":
-            return None
-        import numpy as np
-
+    def _copy_table(self) -> Any:  # noqa: ANN401
+        """A table or column in memory of its own: all its bytes, or a part, written anew."""
+        pa = pyarrow()
+        self._file.check()
+        if self._file.is_whole:
+            whole = pa.py_buffer(self._file.copy_bytes())
+            return self._told(lambda: pa.ipc.open_file(whole).read_all())
         self._file.probe()
-        missing = np.isnat(array)
-        if not missing.any():
-            return None
-        return pyarrow().py_buffer(np.packbits(~missing, bitorder="little"))
+        table = self._as_table()
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        copied = pa.ipc.open_stream(sink.getvalue()).read_all()
+        return copied if self.kind == "table" else copied.column(0)
 
     def _told(self, make: Callable[[], Any]) -> Any:  # noqa: ANN401
         """What pyarrow makes of the file, its refusals made those of this package."""
@@ -476,6 +559,10 @@ class Dataset:
             raise self._unsupported(
                 "Arrow table", f"pyarrow refuses it ({error}); buffer() lends its bytes"
             ) from error
+
+    def _is_arrow(self, what: str, instead: str) -> None:
+        if self.kind not in _ARROW:
+            raise self._unsupported(what, instead)
 
     def _table(self, what: str, instead: str) -> None:
         if self.kind != "table":

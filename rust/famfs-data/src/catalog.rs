@@ -61,7 +61,7 @@ fn lengths(kind: Kind, reader: FileReader) -> Result<(Option<u64>, Option<u64>),
     Ok(match kind {
         Kind::Table => {
             let table = ArrowMetadata::open(Arc::new(reader))?;
-            (Some(table.num_rows()?), Some(table.num_columns() as u64))
+            (Some(table.num_rows()?), Some(table.num_columns()? as u64))
         }
         Kind::Array => (Npy::open(&reader)?.shape().first().copied(), None),
         _ => (None, None),

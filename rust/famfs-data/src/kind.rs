@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Kind {
     /// An Arrow IPC file.
     Table,
+    /// One column of a table by itself: a part of a file, and never a file.
+    Column,
     /// A NumPy `.npy` file.
     Array,
     /// A Parquet file.
@@ -57,6 +59,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
+            Self::Column => "column",
             Self::Array => "array",
             Self::Parquet => "parquet",
             Self::Safetensors => "safetensors",

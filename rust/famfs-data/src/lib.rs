@@ -3,8 +3,8 @@
 //! This crate owns the formats: how large a file will be before anything is written, which bytes
 //! go where, and what a file's bytes mean once they are mapped. The formats know no volume and no
 //! mapping: bytes go out through [`Place`] and come in through [`Peek`] (copied out, for whatever is
-//! judged) and [`bytes::Bytes`] (in place, for the values themselves). [`publish`] and [`open`] are
-//! where they meet the volume, and [`Ref`] names what was published.
+//! judged) and [`bytes::Bytes`] (in place, for the values themselves). [`publish`] and [`mod@file`]
+//! are where they meet the volume, [`Dataset`] is a file or a part of one, and [`Ref`] names it.
 //!
 //! Memory is not trusted. What decides where something lies (magic, footer, message headers, NPY
 //! header) is copied out first and judged on the private copy.
@@ -12,18 +12,22 @@
 
 pub mod arrow;
 pub mod catalog;
+mod dataset;
 mod error;
+pub mod file;
 mod kind;
 pub mod npy;
-pub mod open;
 mod place;
 pub mod publish;
 mod reference;
+mod selection;
 mod unchecked;
 
+pub use dataset::{ArrayLayout, Dataset};
 pub use error::{DataError, PeekError, PlaceError};
+pub use file::{Content, File};
 pub use kind::Kind;
-pub use open::Dataset;
 pub use place::{Peek, Place};
 pub use publish::{Options, Published};
-pub use reference::{Ref, SCHEME, Selection};
+pub use reference::{Ref, SCHEME};
+pub use selection::{Columns, Rows, Selection};

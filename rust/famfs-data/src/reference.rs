@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::Range;
 use std::str::FromStr;
 
 use famfs::core::path::RelPath;
@@ -14,6 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use uuid::Uuid;
 
 use crate::error::DataError;
+use crate::selection::{Selection, number};
 
 /// What begins a reference's text.
 pub const SCHEME: &str = "famfs://";
@@ -35,23 +35,6 @@ const RESERVED: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
-
-/// A part of a dataset: rows, columns, or both; everything by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Selection {
-    /// The rows, as a range.
-    pub rows: Option<Range<u64>>,
-    /// The columns by their indices, in order, as ranges.
-    pub columns: Option<Vec<Range<u64>>>,
-}
-
-impl Selection {
-    /// Whether it is everything.
-    #[must_use]
-    pub fn is_all(&self) -> bool {
-        self.rows.is_none() && self.columns.is_none()
-    }
-}
 
 /// A reference to a published dataset.
 ///
@@ -136,21 +119,8 @@ impl fmt::Display for Ref {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = percent_encode(self.path.as_bytes(), RESERVED);
         write!(f, "{SCHEME}{}/{path}", self.uuid)?;
-        let mut mark = '?';
-        if let Some(rows) = &self.selection.rows {
-            write!(f, "{mark}rows={}:{}", rows.start, rows.end)?;
-            mark = '&';
-        }
-        if let Some(columns) = &self.selection.columns {
-            write!(f, "{mark}cols=")?;
-            for (i, range) in columns.iter().enumerate() {
-                let comma = if i == 0 { "" } else { "," };
-                if range.end == range.start + 1 {
-                    write!(f, "{comma}{}", range.start)?;
-                } else {
-                    write!(f, "{comma}{}:{}", range.start, range.end)?;
-                }
-            }
+        if !self.selection.is_all() {
+            write!(f, "?{}", self.selection)?;
         }
         write!(f, "#{}", self.index.0)
     }
@@ -181,42 +151,12 @@ impl FromStr for Ref {
         let uuid = Uuid::try_parse(uuid).map_err(|_| bad("what follows famfs:// is no uuid"))?;
         let path: Vec<u8> = percent_decode_str(path).collect();
         let path = RelPath::new(&path).map_err(|why| bad(&why.to_string()))?;
-        let mut selection = Selection::default();
-        for field in query.into_iter().flat_map(|query| query.split('&')) {
-            match field.split_once('=') {
-                Some(("rows", value)) if selection.rows.is_none() => {
-                    let rows = range(value).ok_or_else(|| bad("rows are a:b with a <= b"))?;
-                    selection.rows = Some(rows);
-                }
-                Some(("cols", "")) if selection.columns.is_none() => {
-                    selection.columns = Some(Vec::new());
-                }
-                Some(("cols", value)) if selection.columns.is_none() => {
-                    let parse = |part: &str| match number(part) {
-                        Some(one) => Some(one..one.checked_add(1)?),
-                        None => range(part),
-                    };
-                    let columns = value.split(',').map(parse).collect::<Option<_>>();
-                    selection.columns =
-                        Some(columns.ok_or_else(|| bad("columns are indices and ranges a:b"))?);
-                }
-                _ => return Err(bad("rows=a:b and cols=... may follow the ?")),
-            }
-        }
+        let selection = match query {
+            Some(query) => query.parse().map_err(bad)?,
+            None => Selection::default(),
+        };
         Ok(Self::new(uuid, path, Slot(index)).select(selection))
     }
-}
-
-fn number(text: &str) -> Option<u64> {
-    // `parse` would take a sign.
-    text.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
-    text.parse().ok()
-}
-
-fn range(text: &str) -> Option<Range<u64>> {
-    let (start, end) = text.split_once(':')?;
-    let (start, end) = (number(start)?, number(end)?);
-    (start <= end).then_some(start..end)
 }
 
 #[cfg(test)]
@@ -239,7 +179,7 @@ mod tests {
             (&format!("famfs://{UUID}/a/../b#1"), ".."),
             (&format!("famfs://{UUID}/#1"), "empty"),
             (&format!("famfs://{UUID}/a%00b#1"), "NUL"),
-            (&format!("famfs://{UUID}/x?rows=5#1"), "rows are"),
+            (&format!("famfs://{UUID}/x?rows=5-6#1"), "rows are"),
             (&format!("famfs://{UUID}/x?rows=5:4#1"), "rows are"),
             (&format!("famfs://{UUID}/x?cols=a#1"), "columns are"),
             (
@@ -267,15 +207,9 @@ mod tests {
         fn text_and_back_is_the_same(
             path in proptest::collection::vec(any::<u8>(), 1..79),
             index in any::<u64>(),
-            rows in proptest::option::of(any::<(u64, u64)>()),
-            columns in proptest::option::of(proptest::collection::vec(any::<(u64, u64)>(), 0..4)),
+            selection in crate::selection::tests::any_selection(),
         ) {
             let Ok(path) = RelPath::new(&path) else { return Ok(()) };
-            let ordered = |(a, b): (u64, u64)| a.min(b)..a.max(b);
-            let selection = Selection {
-                rows: rows.map(ordered),
-                columns: columns.map(|all| all.into_iter().map(ordered).collect()),
-            };
             let uuid = UUID.parse().unwrap();
             let reference = Ref::new(uuid, path, Slot(index)).select(selection);
             let text = reference.to_string();

@@ -367,7 +367,10 @@ fn batches_split_where_a_type_counts_no_further() {
     let file = common::write(&batch.schema(), &batches, &PlanOptions::default());
     let opened = common::open(&common::aligned(&file)).unwrap();
     assert_eq!(
-        (opened.num_batches(), opened.metadata().num_rows().unwrap()),
+        (
+            opened.metadata().num_batches().unwrap(),
+            opened.metadata().num_rows().unwrap()
+        ),
         (3, 60_000)
     );
 }
@@ -457,5 +460,8 @@ fn the_footer_keeps_what_it_is_given() {
         &options,
     );
     let opened = common::open(&common::aligned(&file)).unwrap();
-    assert_eq!(opened.metadata().key_values()["famfs.checksum"], "00c0ffee");
+    assert_eq!(
+        opened.metadata().key_values().unwrap()["famfs.checksum"],
+        "00c0ffee"
+    );
 }

@@ -1,44 +1,16 @@
 //! Datasets through a volume: published, opened, named by references.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use famfs::{MkfsOptions, mounts};
 use famfs_data::arrow::{ArrowPlan, PlanOptions};
 use famfs_data::npy::NpyPlan;
-use famfs_data::{DataError, Dataset, Kind, Options, Ref, Selection, publish};
+use famfs_data::{DataError, Dataset, Kind, Options, Ref, Rows, Selection, publish};
 
-/// A mounted volume, unmounted when the test ends.
-struct Mounted {
-    dir: tempfile::TempDir,
-}
-
-impl Mounted {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = MkfsOptions {
-            size: Some(128 << 20),
-            sparse: true,
-            ..MkfsOptions::default()
-        };
-        famfs::mkfs(&dir.path().join("volume"), &options).unwrap();
-        std::fs::create_dir(dir.path().join("mnt")).unwrap();
-        mounts::mount(&dir.path().join("volume"), &dir.path().join("mnt"), None).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join("mnt").join(name)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = mounts::umount(&self.dir.path().join("mnt"), false);
-    }
-}
+mod volumes;
+use volumes::Mounted;
 
 fn batch(rows: i64) -> RecordBatch {
     let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
@@ -65,13 +37,13 @@ fn a_table_comes_back_in_place_whatever_its_size() {
         assert_eq!(dataset.kind(), Kind::Table);
         assert_eq!(dataset.num_rows().unwrap(), Some(rows.unsigned_abs()));
         if rows > 0 {
-            let found = dataset.batch(0).unwrap();
+            let found = dataset.file().batch(0).unwrap();
             assert_eq!(found, expected);
             let address = found.column(0).to_data().buffers()[0].as_ptr() as usize;
-            let view = dataset.view();
+            let view = dataset.file().view();
             assert!((view.address()..view.address() + view.len()).contains(&address));
         }
-        dataset.verify().unwrap();
+        dataset.file().verify().unwrap();
     }
 }
 
@@ -95,7 +67,7 @@ fn arrays_and_bytes_come_back() {
     assert_eq!(told.last(), Some(&(plan.size(), plan.size())));
     let dataset = Dataset::open_ref(&array.reference).unwrap();
     assert_eq!(dataset.kind(), Kind::Array);
-    assert!(dataset.view()[plan.header().len()..] == data);
+    assert!(dataset.file().view()[plan.header().len()..] == data);
     for data in [&b""[..], b"hello", &data] {
         let options = Options {
             overwrite: true,
@@ -103,7 +75,7 @@ fn arrays_and_bytes_come_back() {
         };
         publish::bytes(&mounted.path("bytes"), data, options, &mut |_, _| Ok(())).unwrap();
         let dataset = Dataset::open(&mounted.path("bytes")).unwrap();
-        assert!(dataset.view()[..] == *data);
+        assert!(dataset.file().view()[..] == *data);
         assert_eq!(dataset.kind(), Kind::Bytes);
     }
 }
@@ -128,7 +100,7 @@ fn errors_name_the_path_and_their_class() {
     put("x", b"ARROW1\0\0not an arrow file").unwrap();
     let reference = put("y", b"bytes").unwrap().reference;
     let part = reference.select(Selection {
-        rows: Some(0..1),
+        rows: Some(Rows::Range(0..6)),
         columns: None,
     });
     for (result, class, part) in [
@@ -148,8 +120,8 @@ fn errors_name_the_path_and_their_class() {
         ),
         (
             Dataset::open_ref(&part).map(drop),
-            "Unsupported",
-            "selection",
+            "FamfsError",
+            "row 6 is out of range, there are 5",
         ),
     ] {
         let error = result.unwrap_err();

@@ -7,8 +7,7 @@
 use std::ffi::{CString, c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use famfs_data::open::Content;
-use famfs_data::{Dataset, Kind, npy::Npy};
+use famfs_data::{ArrayLayout, Dataset, Kind};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -73,33 +72,26 @@ impl Buffer {
         let Some(file) = file.clone() else {
             return Err(PyBufferError::new_err("the dataset was closed"));
         };
-        let bytes: &[u8] = file.view();
+        let bytes: &[u8] = file.file().view();
         let array = if this.whole {
             None
         } else {
-            match file.content().map_err(Failure::from)? {
-                Content::Array(array) => Some(array),
-                _ => None,
-            }
+            file.array().map_err(Failure::from)?
         };
-        let (start, len, item, lease) = match array {
-            Some(array) => {
-                let format = format_of(array.descr()).ok_or_else(|| {
-                    PyBufferError::new_err(format!(
-                        "items of type {} can't be lent as a buffer: use to_numpy()",
-                        array.descr()
-                    ))
-                })?;
-                let lease = Lease::array(&file, array, format)?;
-                let start = index(array.data_at())?;
-                (
-                    start,
-                    index(array.nbytes())?,
-                    signed(array.item_size())?,
-                    lease,
-                )
-            }
-            None => (0, bytes.len(), 1, Lease::bytes(&file)?),
+        let (start, len, item, lease) = if let Some(array) = array {
+            let format = format_of(&array.descr).ok_or_else(|| {
+                PyBufferError::new_err(format!(
+                    "items of type {} can't be lent as a buffer: use to_numpy()",
+                    array.descr
+                ))
+            })?;
+            let lease = Lease::array(&file, &array, format)?;
+            let item = signed(array.item_size)?;
+            (index(array.start)?, index(array.nbytes)?, item, lease)
+        } else {
+            let range = file.range();
+            let (start, len) = (index(range.start)?, index(range.end - range.start)?);
+            (start, len, 1, Lease::bytes(&file, len)?)
         };
         let asked = |flag: c_int| flags & flag == flag;
         let wrong_order = asked(ffi::PyBUF_C_CONTIGUOUS) && !lease.is_contiguous(item, false)
@@ -158,29 +150,27 @@ impl Buffer {
 }
 
 impl Lease {
-    fn bytes(file: &Arc<Dataset>) -> PyResult<Self> {
+    fn bytes(file: &Arc<Dataset>, len: usize) -> PyResult<Self> {
         Ok(Self {
             _file: Arc::clone(file),
             format: CString::from(c"B"),
-            shape: vec![signed(file.stat().size.0)?],
+            shape: vec![signed(len as u64)?],
             strides: vec![1],
         })
     }
 
-    fn array(file: &Arc<Dataset>, array: &Npy, format: CString) -> PyResult<Self> {
-        if array.shape().len() > 64 {
+    fn array(file: &Arc<Dataset>, array: &ArrayLayout, format: CString) -> PyResult<Self> {
+        if array.shape.len() > 64 {
             return Err(PyBufferError::new_err("more than 64 axes"));
         }
-        let shape: Vec<isize> = array
-            .shape()
-            .iter()
-            .map(|axis| signed(*axis))
-            .collect::<PyResult<_>>()?;
+        let all = |lengths: &[u64]| -> PyResult<Vec<isize>> {
+            lengths.iter().map(|len| signed(*len)).collect()
+        };
         Ok(Self {
             _file: Arc::clone(file),
             format,
-            strides: strides(&shape, signed(array.item_size())?, array.fortran_order()),
-            shape,
+            shape: all(&array.shape)?,
+            strides: all(&array.strides)?,
         })
     }
 

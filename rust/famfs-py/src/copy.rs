@@ -17,12 +17,13 @@ use crate::errors::{Failure, Result};
 /// Bytes that are copied before Ctrl-C is looked for.
 const PART: usize = 64 << 20;
 
-/// All bytes of a file.
+/// All bytes of a dataset: of tables and arrays, those of the file.
 pub(crate) fn bytes<'py>(py: Python<'py>, dataset: &Dataset) -> Result<Bound<'py, PyBytes>> {
-    let size = usize::try_from(dataset.stat().size.0)
+    let range = dataset.range();
+    let size = usize::try_from(range.end - range.start)
         .map_err(|_| PyOverflowError::new_err("larger than memory"))?;
     Ok(PyBytes::new_with(py, size, |into| {
-        Ok(fill(py, dataset, 0, into)?)
+        Ok(fill(py, dataset, range.start, into)?)
     })?)
 }
 
@@ -54,7 +55,7 @@ fn fill(py: Python<'_>, dataset: &Dataset, start: u64, into: &mut [u8]) -> Resul
     let mut at = start;
     for part in into.chunks_mut(PART) {
         py.check_signals()?;
-        py.detach(|| dataset.read(at, part))?;
+        py.detach(|| dataset.file().read(at, part))?;
         at += part.len() as u64;
     }
     Ok(())

@@ -1,7 +1,5 @@
-//! `File`: a published file, open, as the Python face asks for it.
+//! `File`: a published file or a part of it, open, as the Python face asks for it.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,8 +7,8 @@ use arrow_array::{ArrayRef, RecordBatch, StructArray};
 use arrow_schema::ArrowError;
 use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
-use famfs_data::open::Content;
-use famfs_data::{DataError, Dataset};
+use famfs_data::{ArrayLayout, Columns, DataError, Dataset, Kind, Rows};
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyTuple};
 use pyo3_arrow::ffi::{
@@ -20,11 +18,12 @@ use pyo3_arrow::ffi::{
 use crate::copy;
 use crate::errors::{Failure, Result};
 use crate::reference::Ref;
+use crate::values::{self, Values};
 
-/// Type, Fortran order, shape, offset of the data, and their length.
-type Layout = (String, bool, Vec<u64>, u64, u64);
+/// Type, shape, strides, offset of the data in the file, and their length.
+type Layout = (String, Vec<u64>, Vec<u64>, u64, u64);
 
-/// A published file, open.
+/// A published file, open, or rows and columns of it.
 #[pyclass(frozen, module = "famfs._native")]
 pub(crate) struct File {
     inner: Mutex<Option<Arc<Dataset>>>,
@@ -55,7 +54,7 @@ pub(crate) fn open_ref(py: Python<'_>, reference: &Bound<'_, Ref>, verify: bool)
 impl File {
     fn of(dataset: Dataset, verify: bool) -> Result<Self, DataError> {
         if verify {
-            dataset.verify()?;
+            dataset.file().verify()?;
         }
         Ok(Self {
             inner: Mutex::new(Some(Arc::new(dataset))),
@@ -67,6 +66,16 @@ impl File {
         inner.clone().ok_or_else(|| {
             famfs::Error::Usage("the dataset was closed; open it again".into()).into()
         })
+    }
+
+    /// Another dataset made of this one.
+    fn part(
+        &self,
+        py: Python<'_>,
+        make: impl FnOnce(&Dataset) -> Result<Dataset, DataError> + Send,
+    ) -> Result<Self> {
+        let dataset = self.dataset()?;
+        Ok(py.detach(|| Self::of(make(&dataset)?, false))?)
     }
 }
 
@@ -80,7 +89,7 @@ impl File {
             .take();
     }
 
-    /// What the file is: table, array, parquet, safetensors or bytes.
+    /// What it is: table, column, array, parquet, safetensors or bytes.
     #[getter]
     fn kind(&self) -> Result<&'static str> {
         Ok(self.dataset()?.kind().name())
@@ -90,28 +99,33 @@ impl File {
     #[getter(r#ref)]
     fn reference(&self) -> Result<Ref> {
         Ok(Ref {
-            inner: self.dataset()?.reference().clone(),
+            inner: self.dataset()?.reference(),
         })
     }
 
-    /// Its path, the mount point first.
+    /// The file's path, the mount point first.
     #[getter]
     fn path(&self) -> Result<PathBuf> {
-        let dataset = self.dataset()?;
-        let path = OsString::from_vec(dataset.stat().path.clone());
-        Ok(dataset.mountpoint().join(path))
+        Ok(self.dataset()?.path())
     }
 
-    /// The file's size in bytes.
+    /// Where the bytes that `buffer` lends lie in the file, first and one past the last.
     #[getter]
-    fn size(&self) -> Result<u64> {
-        Ok(self.dataset()?.stat().size.0)
+    fn range(&self) -> Result<(u64, u64)> {
+        let range = self.dataset()?.range();
+        Ok((range.start, range.end))
+    }
+
+    /// Whether it is all of its file.
+    #[getter]
+    fn is_whole(&self) -> Result<bool> {
+        Ok(self.dataset()?.selection().is_all())
     }
 
     /// Where the file's bytes begin in this process.
     #[getter]
     fn address(&self) -> Result<usize> {
-        Ok(self.dataset()?.view().address())
+        Ok(self.dataset()?.file().view().address())
     }
 
     /// The addresses of the mapping that the file lies in, first and one past the last; of a
@@ -119,7 +133,8 @@ impl File {
     #[getter]
     fn mapping(&self) -> Result<(usize, usize)> {
         let dataset = self.dataset()?;
-        let (view, region) = (dataset.view(), dataset.view().region());
+        let view = dataset.file().view();
+        let region = view.region();
         let (start, len) = (region.address(), famfs::mem::Memory::len(&**region));
         let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
         if (start..end).contains(&view.address()) {
@@ -128,24 +143,31 @@ impl File {
         Ok((view.address(), view.address() + view.len()))
     }
 
-    /// Rows of a table, or the length of an array's first axis.
+    /// Rows of a table or column, or the length of an array's first axis.
     #[getter]
     fn num_rows(&self, py: Python<'_>) -> Result<Option<u64>> {
         let dataset = self.dataset()?;
         py.detach(|| Ok(dataset.num_rows()?))
     }
 
-    /// The number of record batches of a table.
+    /// Columns of a table.
     #[getter]
-    fn num_batches(&self) -> Result<usize> {
-        Ok(self.dataset()?.table()?.num_batches())
+    fn num_columns(&self) -> Result<u64> {
+        Ok(self.dataset()?.num_columns()?)
     }
 
-    /// The names of a table's columns.
+    /// The number of record batches that a table's rows lie in.
+    #[getter]
+    fn num_batches(&self, py: Python<'_>) -> Result<usize> {
+        let dataset = self.dataset()?;
+        py.detach(|| Ok(dataset.parts()?.len()))
+    }
+
+    /// The names of a table's columns; of a column, its own.
     #[getter]
     fn names(&self) -> Result<Vec<String>> {
-        let dataset = self.dataset()?;
-        let fields = dataset.table()?.schema().fields();
+        let schema = self.dataset()?.schema()?;
+        let fields = schema.fields();
         Ok(fields.iter().map(|field| field.name().clone()).collect())
     }
 
@@ -153,29 +175,71 @@ impl File {
     #[getter]
     fn bytes_copied(&self) -> Result<u64> {
         let dataset = self.dataset()?;
-        Ok(match dataset.content()? {
-            Content::Table(table) => table.bytes_copied(),
-            _ => 0,
-        })
+        if dataset.file().kind() != Kind::Table {
+            return Ok(0);
+        }
+        Ok(dataset.table()?.bytes_copied())
     }
 
-    /// An array's type, order, shape, and where its data begin and how long they are; None for
+    /// An array's type, shape, strides, and where its data begin and how long they are; None for
     /// other kinds.
     #[getter]
     fn array(&self) -> Result<Option<Layout>> {
-        Ok(match self.dataset()?.content()? {
-            Content::Array(array) => Some((
-                array.descr().to_owned(),
-                array.fortran_order(),
-                array.shape().to_vec(),
-                array.data_at(),
-                array.nbytes(),
-            )),
-            _ => None,
+        let layout = self.dataset()?.array()?;
+        Ok(layout.map(|found| {
+            let ArrayLayout {
+                descr,
+                shape,
+                strides,
+                start,
+                nbytes,
+                ..
+            } = found;
+            (descr, shape, strides, start, nbytes)
+        }))
+    }
+
+    /// Some of its rows, items or bytes.
+    fn rows(&self, py: Python<'_>, start: u64, end: u64) -> Result<Self> {
+        self.part(py, |dataset| dataset.select_rows(Rows::Range(start..end)))
+    }
+
+    /// One item along an array's first axis.
+    fn item(&self, py: Python<'_>, index: u64) -> Result<Self> {
+        self.part(py, |dataset| dataset.select_rows(Rows::One(index)))
+    }
+
+    /// One column of a table, by itself.
+    fn column(&self, py: Python<'_>, index: u64) -> Result<Self> {
+        self.part(py, |dataset| dataset.select_columns(Columns::One(index)))
+    }
+
+    /// A table of some of its columns.
+    fn columns(&self, py: Python<'_>, indices: Vec<u64>) -> Result<Self> {
+        self.part(py, |dataset| {
+            dataset.select_columns(Columns::table(indices))
         })
     }
 
-    /// Checks all columns, so that what is wrong is told as an error of this package.
+    /// The columns of a name: none, one or several.
+    fn find_columns(&self, py: Python<'_>, name: &str) -> Result<Vec<u64>> {
+        let dataset = self.dataset()?;
+        py.detach(|| Ok(dataset.find_columns(name)?))
+    }
+
+    /// One of several parts that are about as large.
+    fn partition(&self, py: Python<'_>, index: u64, count: u64) -> Result<Self> {
+        self.part(py, |dataset| dataset.partition(index, count))
+    }
+
+    /// A column's values as an array: its type, length, items to a row, and what holds its bytes;
+    /// or why they are none that NumPy can use in place.
+    fn values(&self, py: Python<'_>) -> Result<Values> {
+        let dataset = self.dataset()?;
+        values::of(py, &dataset)
+    }
+
+    /// Checks all its columns, so that what is wrong is told as an error of this package.
     fn check(&self, py: Python<'_>) -> Result<()> {
         let dataset = self.dataset()?;
         py.detach(|| check(&dataset))
@@ -184,10 +248,10 @@ impl File {
     /// Touches every page, so that memory that is lost is told as an error of this package.
     fn probe(&self, py: Python<'_>) -> Result<()> {
         let dataset = self.dataset()?;
-        py.detach(|| Ok(dataset.probe()?))
+        py.detach(|| Ok(dataset.file().probe()?))
     }
 
-    /// A private copy of all of the file's bytes.
+    /// A private copy of the bytes that `range` says.
     fn copy_bytes<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyBytes>> {
         copy::bytes(py, &*self.dataset()?)
     }
@@ -197,24 +261,34 @@ impl File {
         copy::into(py, &*self.dataset()?, start, into)
     }
 
-    /// Checks everything, strings too.
+    /// Checks everything in the file, strings too.
     fn verify(&self, py: Python<'_>) -> Result<()> {
         let dataset = self.dataset()?;
-        py.detach(|| Ok(dataset.verify()?))
+        py.detach(|| Ok(dataset.file().verify()?))
     }
 
-    /// One record batch.
+    /// One record batch of those its rows lie in.
     fn batch(&self, py: Python<'_>, index: usize) -> Result<Batch> {
         let dataset = self.dataset()?;
-        let batch = py.detach(|| dataset.batch(index))?;
-        Ok(Batch { batch })
+        let batch = py.detach(|| {
+            let parts = dataset.parts()?;
+            parts.get(index).map(|part| dataset.batch(part)).transpose()
+        })?;
+        match batch {
+            Some(batch) => Ok(Batch { batch }),
+            None => Err(python(PyIndexError::new_err(format!("batch {index}")))),
+        }
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
         let dataset = self.dataset()?;
-        let schema = dataset.table()?.schema();
-        check_names(schema)?;
-        to_schema_pycapsule(py, schema.as_ref()).map_err(python)
+        let schema = dataset.schema()?;
+        check_names(&schema)?;
+        match (dataset.kind(), schema.fields().first()) {
+            (Kind::Column, Some(field)) => to_schema_pycapsule(py, field.as_ref()),
+            _ => to_schema_pycapsule(py, schema.as_ref()),
+        }
+        .map_err(python)
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -226,19 +300,30 @@ impl File {
         let dataset = self.dataset()?;
         // What is wrong is told here, not by whoever reads the stream.
         py.detach(|| check(&dataset))?;
-        let table = dataset.table()?;
-        check_names(table.schema())?;
-        let field = struct_field(table.schema());
-        let batches = 0..table.num_batches();
-        let arrays = batches.map(move |i| -> Result<ArrayRef, ArrowError> {
-            let batch = dataset
-                .batch(i)
-                .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
-            Ok(Arc::new(StructArray::from(batch)))
+        let schema = dataset.schema()?;
+        check_names(&schema)?;
+        let field = match (dataset.kind(), schema.fields().first()) {
+            (Kind::Column, Some(field)) => field.clone(),
+            _ => struct_field(&schema),
+        };
+        let parts = dataset.parts()?;
+        let arrays = parts.into_iter().map(move |part| {
+            rows_of(&dataset, &part).map_err(|error| ArrowError::ExternalError(Box::new(error)))
         });
         let reader = Box::new(ArrayIterator::new(arrays, field));
         to_stream_pycapsule(py, reader, requested_schema).map_err(python)
     }
+}
+
+/// Rows of one record batch as one array: a struct of the columns, or the one that it is.
+fn rows_of(
+    dataset: &Dataset,
+    part: &(usize, std::ops::Range<usize>),
+) -> Result<ArrayRef, DataError> {
+    if dataset.kind() == Kind::Column {
+        return dataset.column(part, 0);
+    }
+    Ok(Arc::new(StructArray::from(dataset.batch(part)?)))
 }
 
 #[pymethods]
@@ -272,9 +357,8 @@ fn python(error: impl Into<PyErr>) -> Failure {
 }
 
 fn check(dataset: &Dataset) -> Result<()> {
-    let table = dataset.table()?;
-    for batch in 0..table.num_batches() {
-        dataset.batch(batch)?;
+    for part in dataset.parts()? {
+        rows_of(dataset, &part)?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod errors;
 mod publish;
 mod reference;
 mod testing;
+mod values;
 mod volume;
 
 use pyo3::prelude::pymodule;
@@ -33,6 +34,8 @@ mod _native {
     use super::reference::{Ref, restore_ref};
     #[pymodule_export]
     use super::testing::copy_limit;
+    #[pymodule_export]
+    use super::values::Memory;
     #[pymodule_export]
     use super::volume::{
         check_size, df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list,

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use famfs::core::path::RelPath;
 use famfs::core::units::Slot;
-use famfs_data::Selection;
+use famfs_data::{Columns, DataError, Rows, Selection};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use uuid::Uuid;
@@ -41,11 +41,8 @@ impl Ref {
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<(Py<PyAny>, Parts)> {
         let py = slf.py();
         let inner = &slf.get().inner;
-        let text = inner.to_string();
-        let selection = match (text.find('?'), text.rfind('#')) {
-            (Some(from), Some(to)) => Some(text[from + 1..to].to_owned()),
-            _ => None,
-        };
+        let selection = inner.selection();
+        let selection = (!selection.is_all()).then(|| selection.to_string());
         let parts = (
             PyBytes::new(py, inner.uuid().as_bytes()).unbind(),
             PyBytes::new(py, inner.path().as_bytes()).unbind(),
@@ -74,23 +71,27 @@ impl Ref {
         self.inner.index().0
     }
 
-    /// The rows that are meant, as first and one past the last; None for all.
+    /// The rows that are meant, as first and one past the last, or one as a number; None for all.
     #[getter]
-    fn rows(&self) -> Option<(u64, u64)> {
-        let rows = self.inner.selection().rows.as_ref()?;
-        Some((rows.start, rows.end))
+    fn rows(&self) -> Option<SomeRows> {
+        Some(match self.inner.selection().rows.as_ref()? {
+            Rows::Range(rows) => SomeRows::Range((rows.start, rows.end)),
+            Rows::One(row) => SomeRows::One(*row),
+        })
     }
 
-    /// The columns that are meant, as ranges of indices; None for all.
+    /// The columns that are meant, as ranges of indices, or one by itself as a number; None for all.
     #[getter]
-    fn columns(&self) -> Option<Vec<(u64, u64)>> {
-        let columns = self.inner.selection().columns.as_ref()?;
-        Some(
-            columns
-                .iter()
-                .map(|range| (range.start, range.end))
-                .collect(),
-        )
+    fn columns(&self) -> Option<SomeColumns> {
+        Some(match self.inner.selection().columns.as_ref()? {
+            Columns::Ranges(ranges) => SomeColumns::Ranges(
+                ranges
+                    .iter()
+                    .map(|range| (range.start, range.end))
+                    .collect(),
+            ),
+            Columns::One(column) => SomeColumns::One(*column),
+        })
     }
 
     fn __str__(&self) -> String {
@@ -100,6 +101,20 @@ impl Ref {
     fn __repr__(&self) -> String {
         format!("Ref('{}')", self.inner)
     }
+}
+
+/// Rows as Python has them.
+#[derive(IntoPyObject)]
+pub(crate) enum SomeRows {
+    Range((u64, u64)),
+    One(u64),
+}
+
+/// Columns as Python has them.
+#[derive(IntoPyObject)]
+pub(crate) enum SomeColumns {
+    Ranges(Vec<(u64, u64)>),
+    One(u64),
 }
 
 type Parts = (Py<PyBytes>, Py<PyBytes>, u64, Option<String>);
@@ -128,7 +143,8 @@ fn parse_selection(text: Option<&str>) -> Result<Selection> {
     let Some(text) = text else {
         return Ok(Selection::default());
     };
-    // The text form has the one parser.
-    let whole: famfs_data::Ref = format!("famfs://{}/x?{text}#0", Uuid::nil()).parse()?;
-    Ok(whole.selection().clone())
+    text.parse().map_err(|why: &str| {
+        let (text, why) = (text.to_owned(), why.to_owned());
+        DataError::Reference { text, why }.into()
+    })
 }

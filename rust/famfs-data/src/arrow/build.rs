@@ -1,8 +1,8 @@
 //! Makes arrays of a message's nodes and buffers, in place.
 
+use super::batch::Batch;
 use super::check::{Parts, has_offsets};
 use super::open::ArrowFile;
-use super::parse::Batch;
 use super::schema::{Shape, Slots};
 use crate::error::DataError;
 use crate::unchecked;

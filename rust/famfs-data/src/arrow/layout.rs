@@ -6,10 +6,12 @@
 //! 32-bit offsets count 2 GiB of strings, 16-bit run ends 32,767 rows. Values are not copied on the
 //! way: the plan holds references to the caller's buffers, and the metadata it made.
 
+use super::batch::{self, BatchPlace};
 use super::body::{Body, Segment, signed};
 use super::dictionary::{self, Dictionary, Tree};
 use super::encode::{Chunk, Encoder};
 use super::group::{Part, group};
+use super::index;
 use super::message::{self, CONTINUATION, HEAD, MAGIC};
 use crate::error::DataError;
 use crate::place::Place;
@@ -18,6 +20,9 @@ use arrow_buffer::Buffer;
 use arrow_ipc::Block;
 use arrow_schema::Schema;
 use std::collections::HashMap;
+
+/// Below this a footer is read as fast as an index.
+const INDEX_FROM: usize = 64;
 
 /// How a table is laid out.
 #[derive(Clone, Debug)]
@@ -28,6 +33,8 @@ pub struct PlanOptions {
     pub alignment: u64,
     /// Key-value pairs for the footer.
     pub footer: HashMap<String, String>,
+    /// From so many columns and batches on, together, the file gets an index of them.
+    pub index_from: usize,
 }
 
 impl Default for PlanOptions {
@@ -36,6 +43,7 @@ impl Default for PlanOptions {
             batch_rows: None,
             alignment: 64,
             footer: HashMap::new(),
+            index_from: INDEX_FROM,
         }
     }
 }
@@ -115,7 +123,7 @@ impl ArrowPlan {
             let rows = parts.iter().map(|part| part.len).sum();
             blocks.push(file.batch(body, rows, None)?);
         }
-        let mut plan = file.finish(schema, &dictionary_blocks, &blocks, &options.footer)?;
+        let mut plan = file.finish(schema, &dictionary_blocks, &blocks, options)?;
         plan.rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         plan.batches = groups.len();
         Ok(plan)
@@ -240,6 +248,8 @@ struct File {
     segments: Vec<Segment>,
     borrowed: u64,
     owned: u64,
+    /// Where the headers of the record batches lie, for the index.
+    places: Vec<BatchPlace>,
 }
 
 impl File {
@@ -250,6 +260,7 @@ impl File {
             segments: Vec::new(),
             borrowed: 0,
             owned: 0,
+            places: Vec::new(),
         }
     }
 
@@ -284,8 +295,13 @@ impl File {
         rows: usize,
         dictionary: Option<usize>,
     ) -> Result<Block, DataError> {
-        let header = message::batch_message(&body, rows, dictionary);
-        let header = message::frame(&header, self.at, self.alignment)?;
+        let message = message::batch_message(&body, rows, dictionary);
+        let header = message::frame(&message, self.at, self.alignment)?;
+        if dictionary.is_none() {
+            let start = self.at + header.len() as u64;
+            let place = batch::locate(&message, self.at + 8, start..start + body.len)?;
+            self.places.push(place);
+        }
         // The frame checked that its length fits.
         let header_len = i32::try_from(header.len()).unwrap_or(i32::MAX);
         let block = Block::new(signed(self.at), header_len, signed(body.len));
@@ -302,13 +318,22 @@ impl File {
         schema: &Schema,
         dictionaries: &[Block],
         batches: &[Block],
-        metadata: &HashMap<String, String>,
+        options: &PlanOptions,
     ) -> Result<ArrowPlan, DataError> {
         let footer_at = self.at;
         // The end of the stream, for readers that come from the front.
         let mut end = CONTINUATION.to_vec();
         end.extend_from_slice(&[0; 4]);
-        end.extend(message::footer(schema, dictionaries, batches, metadata)?);
+        if schema.fields().len() + batches.len() >= options.index_from {
+            let at = self.at + end.len() as u64;
+            end.extend(index::encode(at, schema, &self.places)?);
+        }
+        end.extend(message::footer(
+            schema,
+            dictionaries,
+            batches,
+            &options.footer,
+        )?);
         self.push(end);
         Ok(ArrowPlan {
             segments: self.segments,

@@ -1,25 +1,37 @@
 //! What an Arrow IPC file says of itself: footer, schema, and the headers of its batches.
 //!
 //! Owns all that is copied out before it is judged. It never touches a value, so that a listing
-//! costs a few lines of the file, whatever its size.
+//! costs a few lines of the file, whatever its size. Where the file has an [`Index`], single columns
+//! and batches are read by it; the footer is then read when something needs all of it.
 
-use super::parse::{self, Batch, Block, DictionaryBatch};
+use super::batch::{self, Batch, DictionaryBatch};
+use super::index::Index;
+use super::parse::{self, Block};
 use super::schema::{FileSchema, Shape, Slots};
 use crate::error::DataError;
 use crate::place::Peek;
 use arrow_ipc::MetadataVersion;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, FieldRef, SchemaRef};
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// The metadata of an Arrow IPC file.
 ///
-/// Opening judges the footer, the schema, and that all blocks lie inside the file. A batch's header
+/// Opening judges both ends of the file, and its footer unless there is an index. A batch's header
 /// is read and judged when it is first asked for, so that a file of a thousand batches opens as fast
-/// as a file of one; [`ArrowMetadata::check`] judges them all. Threads may share it.
+/// as a file of one; [`ArrowMetadata::check`] judges everything. Threads may share it.
 pub struct ArrowMetadata {
     peek: Arc<dyn Peek>,
+    footer: Range<u64>,
+    index: Option<Index>,
+    whole: OnceLock<Whole>,
+    batches: OnceLock<Vec<OnceLock<Box<Batch>>>>,
+}
+
+/// What the footer says.
+struct Whole {
     version: MetadataVersion,
     schema: SchemaRef,
     shapes: Vec<Shape>,
@@ -28,19 +40,21 @@ pub struct ArrowMetadata {
     dictionary_types: HashMap<i64, (DataType, Shape)>,
     key_values: HashMap<String, String>,
     blocks: Vec<Block>,
-    batches: Vec<OnceLock<Box<Batch>>>,
     dictionary_blocks: Vec<Block>,
     dictionary_batches: OnceLock<Vec<DictionaryBatch>>,
 }
 
-impl ArrowMetadata {
-    /// Reads the footer; `peek` copies it out of the file.
-    ///
-    /// # Errors
-    /// If the file's structure is broken, or if it uses what can't be mapped: compression, or
-    /// big-endian order.
-    pub fn open(peek: Arc<dyn Peek>) -> Result<Self, DataError> {
-        let footer = parse::footer(peek.as_ref())?;
+/// A column's field, and where its part of a batch's message is.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) field: FieldRef,
+    pub(super) shape: Shape,
+    pub(super) start: Slots,
+}
+
+impl Whole {
+    fn read(peek: &dyn Peek, footer: Range<u64>) -> Result<Self, DataError> {
+        let footer = parse::footer(peek, footer)?;
         let FileSchema {
             schema,
             shapes,
@@ -54,42 +68,129 @@ impl ArrowMetadata {
             starts.push(end);
         }
         Ok(Self {
-            peek,
             version: footer.version,
             schema: Arc::new(schema),
             shapes,
             starts,
             dictionary_types: dictionaries,
             key_values: footer.metadata,
-            batches: footer.batches.iter().map(|_| OnceLock::new()).collect(),
             blocks: footer.batches,
             dictionary_blocks: footer.dictionaries,
             dictionary_batches: OnceLock::new(),
         })
     }
 
+    fn column(&self, column: usize) -> Result<Column, DataError> {
+        let field = self.schema.fields().get(column);
+        let (Some(field), Some(shape), Some(start)) =
+            (field, self.shapes.get(column), self.starts.get(column))
+        else {
+            return Err(out_of_range("column", column, self.shapes.len()));
+        };
+        Ok(Column {
+            field: field.clone(),
+            shape: shape.clone(),
+            start: *start,
+        })
+    }
+
+    fn slots(&self) -> Slots {
+        self.starts.last().copied().unwrap_or_default()
+    }
+}
+
+impl ArrowMetadata {
+    /// Reads what opening needs; `peek` copies it out of the file.
+    ///
+    /// # Errors
+    /// If the file's structure is broken, or if it uses what can't be mapped: compression, or
+    /// big-endian order.
+    pub fn open(peek: Arc<dyn Peek>) -> Result<Self, DataError> {
+        let footer = parse::ends(peek.as_ref())?;
+        let index = Index::find(peek.as_ref(), footer.start)?;
+        let found = Self {
+            peek,
+            footer,
+            index,
+            whole: OnceLock::new(),
+            batches: OnceLock::new(),
+        };
+        if found.index.is_none() {
+            found.whole()?;
+        }
+        Ok(found)
+    }
+
+    fn whole(&self) -> Result<&Whole, DataError> {
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole);
+        }
+        let whole = Whole::read(self.peek(), self.footer.clone())?;
+        Ok(self.whole.get_or_init(|| whole))
+    }
+
+    /// The index, unless the footer has been read, which then tells more for less.
+    fn index(&self) -> Option<&Index> {
+        self.index.as_ref().filter(|_| self.whole.get().is_none())
+    }
+
     /// The table's schema.
-    #[must_use]
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+    ///
+    /// # Errors
+    /// If the footer is broken.
+    pub fn schema(&self) -> Result<&SchemaRef, DataError> {
+        Ok(&self.whole()?.schema)
     }
 
     /// The footer's key-value pairs.
-    #[must_use]
-    pub fn key_values(&self) -> &HashMap<String, String> {
-        &self.key_values
+    ///
+    /// # Errors
+    /// If the footer is broken.
+    pub fn key_values(&self) -> Result<&HashMap<String, String>, DataError> {
+        Ok(&self.whole()?.key_values)
     }
 
     /// The number of record batches.
-    #[must_use]
-    pub fn num_batches(&self) -> usize {
-        self.blocks.len()
+    ///
+    /// # Errors
+    /// If the footer is broken.
+    pub fn num_batches(&self) -> Result<usize, DataError> {
+        match self.index() {
+            Some(index) => Ok(index.num_batches()),
+            None => Ok(self.whole()?.blocks.len()),
+        }
     }
 
     /// The number of columns.
-    #[must_use]
-    pub fn num_columns(&self) -> usize {
-        self.shapes.len()
+    ///
+    /// # Errors
+    /// If the footer is broken.
+    pub fn num_columns(&self) -> Result<usize, DataError> {
+        match self.index() {
+            Some(index) => Ok(index.num_columns()),
+            None => Ok(self.whole()?.shapes.len()),
+        }
+    }
+
+    /// The field of one column.
+    ///
+    /// # Errors
+    /// If there is no such column.
+    pub fn field(&self, column: usize) -> Result<FieldRef, DataError> {
+        Ok(self.column(column)?.field)
+    }
+
+    /// The columns that have a name, in order: none, one, or, as the format allows, several.
+    ///
+    /// # Errors
+    /// If the footer or the index is broken.
+    pub fn find_columns(&self, name: &str) -> Result<Vec<usize>, DataError> {
+        if let Some(index) = self.index() {
+            return index.find_columns(self.peek(), name);
+        }
+        let fields = self.whole()?.schema.fields().iter().enumerate();
+        let found = fields.filter(|(_, field)| field.name() == name);
+        Ok(found.map(|(i, _)| i).collect())
     }
 
     /// The number of rows of one batch.
@@ -100,22 +201,95 @@ impl ArrowMetadata {
         Ok(self.header(batch)?.rows())
     }
 
-    /// The number of rows of all batches: reads all their headers.
+    /// The number of rows of all batches: reads all their headers, unless there is an index.
     ///
     /// # Errors
     /// If a batch's header is broken.
     pub fn num_rows(&self) -> Result<u64, DataError> {
-        let rows = (0..self.num_batches()).map(|batch| Ok(self.batch_rows(batch)? as u64));
+        if let Some(index) = &self.index {
+            return Ok(index.num_rows());
+        }
+        let rows = (0..self.num_batches()?).map(|batch| Ok(self.batch_rows(batch)? as u64));
         rows.sum()
     }
 
-    /// Judges the headers of all batches and dictionaries.
+    /// The batches that hold rows of a range, each with its own part of them; none that has none.
+    ///
+    /// # Errors
+    /// If a batch's header is broken.
+    pub fn batches_of(&self, rows: &Range<u64>) -> Result<Vec<(usize, Range<usize>)>, DataError> {
+        let count = self.num_batches()?;
+        let mut found = Vec::new();
+        let mut first = 0;
+        let mut batch = match &self.index {
+            Some(index) => {
+                let batch = index.batch_at(self.peek(), rows.start)?;
+                if batch < count {
+                    first = index.rows(self.peek(), batch)?.start;
+                }
+                batch
+            }
+            None => 0,
+        };
+        while batch < count && first < rows.end {
+            let len = self.batch_rows(batch)?;
+            let end = first + len as u64;
+            let part = rows.start.max(first)..rows.end.min(end);
+            if part.start < part.end {
+                // Both are inside the batch, whose rows are counted by a usize.
+                let inside = |row: u64| usize::try_from(row - first).unwrap_or(len);
+                found.push((batch, inside(part.start)..inside(part.end)));
+            }
+            first = end;
+            batch += 1;
+        }
+        Ok(found)
+    }
+
+    /// Judges the footer, the headers of all batches and dictionaries, and whether the index says
+    /// the same.
     ///
     /// # Errors
     /// What is wrong with the first that is broken.
     pub fn check(&self) -> Result<(), DataError> {
-        (0..self.num_batches()).try_for_each(|batch| self.header(batch).map(drop))?;
-        self.dictionary_batches().map(drop)
+        let whole = self.whole()?;
+        (0..whole.blocks.len()).try_for_each(|batch| self.header(batch).map(drop))?;
+        self.dictionary_batches()?;
+        let Some(index) = &self.index else {
+            return Ok(());
+        };
+        let differs = |what: &str| {
+            let detail = format!("{what} differ from the footer's");
+            Err(DataError::corrupt("arrow index", detail))
+        };
+        let counts = (index.num_columns(), index.num_batches());
+        if counts != (whole.shapes.len(), whole.blocks.len()) {
+            return differs("its counts");
+        }
+        for (i, field) in whole.schema.fields().iter().enumerate() {
+            let (found, expected) = (index.column(self.peek(), i)?, whole.column(i)?);
+            // The ids of dictionaries are not kept there.
+            let same = found.field == expected.field && found.start == expected.start;
+            if !same || !index.find_columns(self.peek(), field.name())?.contains(&i) {
+                return differs("its columns");
+            }
+        }
+        let mut rows = 0;
+        for (i, block) in whole.blocks.iter().enumerate() {
+            let expected = batch::locate_in_file(self.peek(), block)?;
+            let end = rows + expected.rows;
+            if index.batch(self.peek(), i)? != expected
+                || index.rows(self.peek(), i)? != (rows..end)
+            {
+                return differs("its batches");
+            }
+            rows = end;
+        }
+        if rows == index.num_rows() {
+            Ok(())
+        } else {
+            differs("its rows")
+        }
     }
 
     pub(super) fn peek(&self) -> &dyn Peek {
@@ -123,59 +297,89 @@ impl ArrowMetadata {
     }
 
     pub(super) fn version(&self) -> MetadataVersion {
-        self.version
+        match self.index() {
+            // An index is written with this version alone.
+            Some(_) => MetadataVersion::V5,
+            None => self
+                .whole
+                .get()
+                .map_or(MetadataVersion::V5, |whole| whole.version),
+        }
     }
 
-    /// A column's shape, and where its slots start in a batch's message.
-    pub(super) fn shape(&self, column: usize) -> Option<(&Shape, Slots)> {
-        Some((self.shapes.get(column)?, *self.starts.get(column)?))
+    /// One column.
+    pub(super) fn column(&self, column: usize) -> Result<Column, DataError> {
+        if let Some(index) = self.index() {
+            if column >= index.num_columns() {
+                return Err(out_of_range("column", column, index.num_columns()));
+            }
+            let found = index.column(self.peek(), column)?;
+            // Which dictionary it is, only the footer tells.
+            if !found.shape.has_dictionary() {
+                return Ok(found);
+            }
+        }
+        self.whole()?.column(column)
     }
 
     /// The type of a dictionary's values, if the schema names the dictionary.
-    pub(super) fn dictionary_type(&self, id: i64) -> Option<&(DataType, Shape)> {
-        self.dictionary_types.get(&id)
+    pub(super) fn dictionary_type(&self, id: i64) -> Result<Option<&(DataType, Shape)>, DataError> {
+        Ok(self.whole()?.dictionary_types.get(&id))
     }
 
     pub(super) fn header(&self, index: usize) -> Result<&Batch, DataError> {
-        let (Some(slot), Some(block)) = (self.batches.get(index), self.blocks.get(index)) else {
-            let count = self.num_batches();
-            return Err(DataError::OutOfRange {
-                what: "batch",
-                index,
-                count,
-            });
+        let count = self.num_batches()?;
+        let batches = self
+            .batches
+            .get_or_init(|| (0..count).map(|_| OnceLock::new()).collect());
+        let Some(slot) = batches.get(index) else {
+            return Err(out_of_range("batch", index, batches.len()));
         };
         if let Some(batch) = slot.get() {
             return Ok(batch);
         }
-        let batch = parse::batch(self.peek.as_ref(), block)?;
-        batch.check_slots(self.starts.last().copied().unwrap_or_default())?;
+        let batch = if let Some(found) = self.index() {
+            Batch::in_file(self.peek.clone(), found.batch(self.peek(), index)?)?
+        } else {
+            let whole = self.whole()?;
+            let Some(block) = whole.blocks.get(index) else {
+                return Err(out_of_range("batch", index, whole.blocks.len()));
+            };
+            let batch = batch::batch(self.peek(), block)?;
+            batch.check_slots(whole.slots())?;
+            batch
+        };
         Ok(slot.get_or_init(|| Box::new(batch)))
     }
 
     pub(super) fn dictionary_batches(&self) -> Result<&[DictionaryBatch], DataError> {
-        if let Some(batches) = self.dictionary_batches.get() {
+        let whole = self.whole()?;
+        if let Some(batches) = whole.dictionary_batches.get() {
             return Ok(batches);
         }
-        let mut batches = Vec::with_capacity(self.dictionary_blocks.len());
-        for block in &self.dictionary_blocks {
-            let batch = parse::dictionary(self.peek.as_ref(), block)?;
-            let Some((_, shape)) = self.dictionary_types.get(&batch.id) else {
+        let mut batches = Vec::with_capacity(whole.dictionary_blocks.len());
+        for block in &whole.dictionary_blocks {
+            let batch = batch::dictionary(self.peek(), block)?;
+            let Some((_, shape)) = whole.dictionary_types.get(&batch.id) else {
                 let detail = format!("dictionary {} is not in the schema", batch.id);
                 return Err(DataError::corrupt("arrow message", detail));
             };
             batch.batch.check_slots(shape.slots)?;
             batches.push(batch);
         }
-        Ok(self.dictionary_batches.get_or_init(|| batches))
+        Ok(whole.dictionary_batches.get_or_init(|| batches))
     }
+}
+
+fn out_of_range(what: &'static str, index: usize, count: usize) -> DataError {
+    DataError::OutOfRange { what, index, count }
 }
 
 impl fmt::Debug for ArrowMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ArrowMetadata")
-            .field("schema", &self.schema)
-            .field("batches", &self.blocks.len())
+            .field("index", &self.index)
+            .field("schema", &self.whole.get().map(|whole| &whole.schema))
             .finish_non_exhaustive()
     }
 }

@@ -3,12 +3,14 @@
 //! [`ArrowPlan`] lays a table out and writes it; [`ArrowFile`] opens one in place. The files are
 //! standard: nothing here needs the other half.
 
+mod batch;
 mod body;
 mod build;
 pub(crate) mod check;
 mod dictionary;
 mod encode;
 mod group;
+mod index;
 mod layout;
 mod message;
 mod metadata;

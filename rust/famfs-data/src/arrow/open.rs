@@ -9,7 +9,7 @@
 
 use super::build::Builder;
 use super::check::check_utf8;
-use super::metadata::ArrowMetadata;
+use super::metadata::{ArrowMetadata, Column};
 use super::schema::Slots;
 use crate::error::DataError;
 use crate::place::Peek;
@@ -66,21 +66,11 @@ impl ArrowFile {
     }
 
     /// The table's schema.
-    #[must_use]
-    pub fn schema(&self) -> &SchemaRef {
+    ///
+    /// # Errors
+    /// If the footer is broken.
+    pub fn schema(&self) -> Result<&SchemaRef, DataError> {
         self.metadata.schema()
-    }
-
-    /// The number of record batches.
-    #[must_use]
-    pub fn num_batches(&self) -> usize {
-        self.metadata.num_batches()
-    }
-
-    /// The number of columns.
-    #[must_use]
-    pub fn num_columns(&self) -> usize {
-        self.metadata.num_columns()
     }
 
     /// How many bytes had to be copied because the file's alignment is too small for their type.
@@ -100,17 +90,13 @@ impl ArrowFile {
             return Ok(array.clone());
         }
         let header = self.metadata.header(batch)?;
-        let field = self.schema().fields().get(index);
-        let (Some(field), Some((shape, start))) = (field, self.metadata.shape(index)) else {
-            let count = self.num_columns();
-            return Err(DataError::OutOfRange {
-                what: "column",
-                index,
-                count,
-            });
-        };
+        let Column {
+            field,
+            shape,
+            start,
+        } = self.metadata.column(index)?;
         let build = || {
-            let data = Builder::new(self, header, start)?.array(field.data_type(), shape)?;
+            let data = Builder::new(self, header, start)?.array(field.data_type(), &shape)?;
             if data.len() != header.rows() {
                 let (found, rows) = (data.len(), header.rows());
                 let detail = format!("{found} values, expected {rows} as the batch has rows");
@@ -135,10 +121,12 @@ impl ArrowFile {
     /// As [`ArrowFile::column`].
     pub fn batch(&self, batch: usize) -> Result<RecordBatch, DataError> {
         let rows = self.metadata.batch_rows(batch)?;
-        let columns = (0..self.num_columns()).map(|i| self.column(batch, i));
+        // The schema first: then all columns come by the footer.
+        let schema = self.schema()?.clone();
+        let columns = (0..schema.fields().len()).map(|i| self.column(batch, i));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let columns = columns.collect::<Result<_, _>>()?;
-        let batch = RecordBatch::try_new_with_options(self.schema().clone(), columns, &options);
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options);
         batch.map_err(DataError::Arrow)
     }
 
@@ -149,8 +137,8 @@ impl ArrowFile {
     pub fn verify(&self) -> Result<(), DataError> {
         self.metadata.check()?;
         self.probe(0..self.body.len())?;
-        for batch in 0..self.num_batches() {
-            for index in 0..self.num_columns() {
+        for batch in 0..self.metadata.num_batches()? {
+            for index in 0..self.metadata.num_columns()? {
                 let column = self.column(batch, index)?;
                 check_utf8(&column.to_data()).map_err(|error| error.in_column(batch, index))?;
             }
@@ -192,7 +180,7 @@ impl ArrowFile {
             return Ok(data.clone());
         }
         let mut parts: Vec<ArrayRef> = Vec::new();
-        let (data_type, shape) = match self.metadata.dictionary_type(id) {
+        let (data_type, shape) = match self.metadata.dictionary_type(id)? {
             Some((data_type, shape)) if data_type == values => (data_type, shape),
             _ => {
                 return Err(DataError::corrupt(

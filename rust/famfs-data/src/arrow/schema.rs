@@ -36,6 +36,13 @@ pub(super) struct Shape {
     pub(super) slots: Slots,
 }
 
+impl Shape {
+    /// Whether a dictionary is in it, at any depth.
+    pub(super) fn has_dictionary(&self) -> bool {
+        self.dictionary.is_some() || self.children.iter().any(Self::has_dictionary)
+    }
+}
+
 /// A schema, and the shapes of its fields.
 #[derive(Debug)]
 pub(super) struct FileSchema {

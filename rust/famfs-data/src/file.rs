@@ -1,8 +1,8 @@
-//! Opening: a published file as a dataset, its bytes where they lie.
+//! Opening: a published file, its bytes where they lie.
 //!
 //! What decides where something lies (the first bytes, footers, headers) is copied out of the
 //! memory, with its faults noticed. Values are handed out in place. Two checks touch values: a
-//! column's offsets, indices and bitmaps when it is first handed out, and [`Dataset::verify`]. They
+//! column's offsets, indices and bitmaps when it is first handed out, and [`File::verify`]. They
 //! read in place as well, after a probe of every page that they will read: memory that is lost is
 //! [`famfs::Error::MemoryFault`] there, unless it is lost in that very moment. Whoever reads the
 //! values afterwards reads memory, and what is lost then ends the process, as in every mapping.
@@ -14,7 +14,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 use famfs::core::path::RelPath;
 use famfs::mem::{Fault, View};
-use famfs::mounts::{self, Mount};
+use famfs::mounts::Mount;
 use famfs::{Error, Stat, Volume};
 
 use crate::arrow::ArrowFile;
@@ -63,7 +63,7 @@ impl Content {
 
 /// A published file, open. Holds its memory; threads may share it.
 #[derive(Debug)]
-pub struct Dataset {
+pub struct File {
     reference: Ref,
     mountpoint: PathBuf,
     device: PathBuf,
@@ -74,49 +74,14 @@ pub struct Dataset {
     content: Option<Content>,
 }
 
-impl Dataset {
-    /// Opens the file at `path`.
+impl File {
+    /// Opens a file that was looked up.
     ///
     /// What a well-formed file uses that can't be mapped is told when it is asked for: its bytes can
     /// be had all the same.
     ///
     /// # Errors
-    /// [`Error::NotMounted`], [`Error::NotFound`], [`Error::IsADirectory`], where its memory is
-    /// lost, and where the file is not what its first bytes say.
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let resolved = mounts::resolve(path)?;
-        let volume = resolved.volume()?;
-        let path = || path.display().to_string();
-        let stat = volume.stat(&resolved.path).map_err(|error| match error {
-            Error::NotFound { .. } => Error::NotFound { path: path() },
-            error => error,
-        })?;
-        if stat.is_dir() {
-            return Err(Error::IsADirectory { path: path() }.into());
-        }
-        Self::of(&resolved.mount, &volume, stat)
-    }
-
-    /// Opens what a reference names, also where its path was replaced or removed.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn open_ref(reference: &Ref) -> Result<Self, DataError> {
-        if !reference.selection().is_all() {
-            return Err(DataError::unsupported(
-                format!("{reference}: a selection in a reference"),
-                "open the whole file, and select from its columns and rows",
-            ));
-        }
-        let (mount, volume) = mounts::find(reference.uuid())?;
-        let stat = volume.stat_slot(reference.index())?;
-        Self::of(&mount, &volume, stat)
-    }
-
-    /// Opens a file that was looked up.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
+    /// Where its memory is lost, and where the file is not what its first bytes say.
     pub fn of(mount: &Mount, volume: &Volume, stat: Stat) -> Result<Self, DataError> {
         let in_file = |error: DataError| DataError::File {
             path: stat.display(),
@@ -282,7 +247,7 @@ impl Dataset {
         })
     }
 
-    fn in_file(&self, error: DataError) -> DataError {
+    pub(crate) fn in_file(&self, error: DataError) -> DataError {
         DataError::File {
             path: self.stat.display(),
             source: Box::new(error),

@@ -1,0 +1,181 @@
+"""Frames of other libraries over a dataset's memory: what each can hold in place, and the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from famfs._arrow import pyarrow
+from famfs.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+
+def to_pandas(table: Any, *, copy: bool | None, dtype_backend: str | None) -> Any:  # noqa: ANN401
+    """Makes a pandas frame of a table.
+
+    A column stays in place as a NumPy array where it is numbers or times without nulls in one
+    batch. Others stay in place as Arrow columns (`pandas.ArrowDtype`), unless the table was a
+    pandas frame that had them as something else: then they are that again.
+
+    Args:
+        table: A `pyarrow.Table`.
+        copy: False makes a column that would be copied an error; True copies all.
+        dtype_backend: "pyarrow" makes every column an Arrow column.
+
+    Returns:
+        The `pandas.DataFrame`.
+
+    Raises:
+        Unsupported: `copy` is False and a column would be copied, or there is no such backend.
+
+    Example:
+        >>> from famfs import _frames
+        >>> import pyarrow as pa
+        >>> table = pa.table({"a": [1, 2], "b": ["x", None]})
+        >>> _frames.to_pandas(table, copy=False, dtype_backend=None)["a"].dtype
+        dtype('int64')
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise Unsupported("to_pandas() needs pandas: pip install 'famfs[pandas]'") from error
+    if dtype_backend not in {None, "pyarrow"}:
+        raise Unsupported(f"dtype_backend={dtype_backend!r}: it is 'pyarrow', or None")
+    index = _index_of(table.schema)
+    arrow = []
+    for i, field in enumerate(table.schema):
+        if field.name in index:
+            continue
+        if dtype_backend is not None or _is_arrow(table.schema, field, table.column(i)):
+            arrow.append(i)
+        elif copy is False and not _in_place(field.type, table.column(i)):
+            raise Unsupported(
+                f"column {field.name!r} ({field.type}) would be copied, since it was a pandas "
+                "column of another kind or lies in several batches: "
+                "to_pandas(dtype_backend='pyarrow') has every column in place"
+            )
+    frame = _mixed(pd, table, arrow) if arrow else table.to_pandas(split_blocks=True)
+    return frame.copy() if copy else frame
+
+
+def _mixed(pd: Any, table: Any, arrow: list[int]) -> Any:  # noqa: ANN401
+    """A frame whose columns `arrow` are Arrow's; pyarrow makes the others, and the index."""
+    rest = table.select([i for i in range(table.num_columns) if i not in set(arrow)])
+    frame = rest.to_pandas(split_blocks=True)
+    others: Iterator[Any] = (frame.iloc[:, i].array for i in range(frame.shape[1]))
+    index = _index_of(table.schema)
+    kept = [i for i in range(table.num_columns) if table.schema.field(i).name not in index]
+    if not rest.num_columns and not index:
+        frame.index = pd.RangeIndex(table.num_rows)
+    chosen = set(arrow)
+    columns = {
+        i: pd.arrays.ArrowExtensionArray(table.column(i)) if i in chosen else next(others)
+        for i in kept
+    }
+    whole = pd.DataFrame(columns, index=frame.index, copy=False)
+    if _metadata(table.schema):
+        # Names that are no text, or have levels: the metadata says so, and pyarrow reads it.
+        whole.columns = table.schema.empty_table().to_pandas().columns
+    else:
+        whole.columns = [table.schema.field(i).name for i in kept]
+    return whole
+
+
+def _metadata(schema: Any) -> dict[str, Any]:  # noqa: ANN401
+    found = schema.pandas_metadata
+    return found if isinstance(found, dict) else {}
+
+
+def _index_of(schema: Any) -> set[str]:  # noqa: ANN401
+    """The fields that are the index of a pandas frame."""
+    columns = _metadata(schema).get("index_columns", [])
+    return {name for name in columns if isinstance(name, str)}
+
+
+def _is_arrow(schema: Any, field: Any, column: Any) -> bool:  # noqa: ANN401
+    """Whether a column is Arrow's in the frame: not NumPy's, and not what pandas had otherwise."""
+    if _is_plain(field.type) and not column.null_count:
+        return False
+    if pyarrow().types.is_dictionary(field.type):
+        return False
+    was = {
+        entry.get("field_name"): entry.get("numpy_type")
+        for entry in _metadata(schema).get("columns", [])
+    }
+    return field.name not in was
+
+
+def _is_plain(kind: Any) -> bool:  # noqa: ANN401
+    """Whether values of a type lie in memory as NumPy's do, as pandas keeps them."""
+    types = pyarrow().types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_timestamp(kind)
+        or types.is_duration(kind)
+    )
+
+
+def _in_place(kind: Any, column: Any) -> bool:  # noqa: ANN401
+    types = pyarrow().types
+    if _is_plain(kind):
+        return not column.null_count and column.num_chunks <= 1
+    return bool(types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def to_polars(data: Any, name: str | None) -> Any:  # noqa: ANN401
+    """Makes a polars frame of a table, or a series of a column.
+
+    Args:
+        data: A `pyarrow.Table` or `pyarrow.ChunkedArray`.
+        name: The column's.
+
+    Returns:
+        The frame or series.
+
+    Raises:
+        Unsupported: polars is missing.
+
+    Example:
+        >>> from famfs import _frames
+        >>> import pyarrow as pa
+        >>> _frames.to_polars(pa.table({"a": [1, 2]}), None).shape
+        (2, 1)
+    """
+    try:
+        import polars as pl
+    except ImportError as error:
+        raise Unsupported("to_polars() needs polars: pip install 'famfs[polars]'") from error
+    made: Any = pl.from_arrow(data)
+    return made if name is None else made.alias(name)
+
+
+def to_torch(array: np.ndarray[Any, Any], path: str) -> Any:  # noqa: ANN401
+    """Lays a torch tensor over an array.
+
+    Args:
+        array: The array.
+        path: What it is of, for the message.
+
+    Returns:
+        The `torch.Tensor`, in place.
+
+    Raises:
+        Unsupported: torch is missing, or has no such type.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise Unsupported("to_torch() needs torch: pip install 'famfs[torch]'") from error
+    import warnings
+
+    with warnings.catch_warnings():
+        # That it must not be written to is said where users read.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        try:
+            return torch.from_numpy(array)
+        except TypeError as error:
+            raise Unsupported(f"{path}: {error}") from error

@@ -1,0 +1,481 @@
+//! A dataset: a published file, or rows and columns of it, in place.
+//!
+//! Owns what a selection means for each kind of file: which batches its rows lie in, which columns
+//! of the file are its own, where an array's part begins. A selection never copies.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{FieldRef, Schema, SchemaRef};
+use famfs::mounts;
+use famfs::{Error, Volume};
+
+use crate::arrow::ArrowFile;
+use crate::error::DataError;
+use crate::file::{Content, File};
+use crate::kind::Kind;
+use crate::npy::Npy;
+use crate::reference::Ref;
+use crate::selection::{Columns, Rows, Selection};
+
+/// A published file, open, or a part of it. Holds its memory; threads may share it.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    file: Arc<File>,
+    selection: Selection,
+}
+
+/// How an array, or a part of one, lies in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArrayLayout {
+    /// The type of its items, as an NPY header has it.
+    pub descr: String,
+    /// Bytes of an item.
+    pub item_size: u64,
+    /// The lengths of its axes.
+    pub shape: Vec<u64>,
+    /// Bytes between neighbours along each axis.
+    pub strides: Vec<u64>,
+    /// Where its first item lies in the file.
+    pub start: u64,
+    /// Bytes of its items.
+    pub nbytes: u64,
+}
+
+impl ArrayLayout {
+    fn of(array: &Npy) -> Self {
+        let shape = array.shape().to_vec();
+        let mut strides = vec![0; shape.len()];
+        let mut step = array.item_size();
+        let mut set = |axis: usize| {
+            strides[axis] = step;
+            // The header was judged: the product fits, zeros taken for ones.
+            step = step.saturating_mul(shape[axis].max(1));
+        };
+        if array.fortran_order() {
+            (0..shape.len()).for_each(&mut set);
+        } else {
+            (0..shape.len()).rev().for_each(&mut set);
+        }
+        Self {
+            descr: array.descr().to_owned(),
+            item_size: array.item_size(),
+            shape,
+            strides,
+            start: array.data_at(),
+            nbytes: array.nbytes(),
+        }
+    }
+
+    /// Those items along the first axis; of no axes, none can be chosen.
+    fn select(mut self, rows: &Rows) -> Option<Self> {
+        let (first, stride) = (*self.shape.first()?, *self.strides.first()?);
+        let of_one = self.nbytes.checked_div(first).unwrap_or(0);
+        let (start, len) = match rows {
+            Rows::Range(rows) => {
+                self.shape[0] = rows.end - rows.start;
+                (rows.start, self.shape[0])
+            }
+            Rows::One(row) => {
+                self.shape.remove(0);
+                self.strides.remove(0);
+                (*row, 1)
+            }
+        };
+        self.nbytes = of_one * len;
+        if self.nbytes > 0 {
+            self.start += start * stride;
+        }
+        Some(self)
+    }
+}
+
+impl Dataset {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`], [`Error::NotFound`], [`Error::IsADirectory`], and those of
+    /// [`File::of`].
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let resolved = mounts::resolve(path)?;
+        let volume = resolved.volume()?;
+        let path = || path.display().to_string();
+        let stat = volume.stat(&resolved.path).map_err(|error| match error {
+            Error::NotFound { .. } => Error::NotFound { path: path() },
+            error => error,
+        })?;
+        if stat.is_dir() {
+            return Err(Error::IsADirectory { path: path() }.into());
+        }
+        Ok(File::of(&resolved.mount, &volume, stat)?.into())
+    }
+
+    /// Opens what a reference names, also where its path was replaced or removed.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and where the file hasn't the rows and columns that are meant.
+    pub fn open_ref(reference: &Ref) -> Result<Self, DataError> {
+        let (mount, volume) = mounts::find(reference.uuid())?;
+        let stat = Volume::stat_slot(&volume, reference.index())?;
+        let whole = Self::from(File::of(&mount, &volume, stat)?);
+        let Selection { rows, columns } = reference.selection().clone();
+        let columns = match columns {
+            Some(columns) => whole.select_columns(columns)?,
+            None => whole,
+        };
+        match rows {
+            Some(rows) => columns.select_rows(rows),
+            None => Ok(columns),
+        }
+    }
+
+    /// The file that it is, or is a part of.
+    #[must_use]
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// The mount point that it was opened under.
+    #[must_use]
+    pub fn mountpoint(&self) -> &Path {
+        self.file.mountpoint()
+    }
+
+    /// The file's path, the mount point first.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let path = std::ffi::OsStr::from_bytes(&self.file.stat().path);
+        self.mountpoint().join(path)
+    }
+
+    /// Names it.
+    #[must_use]
+    pub fn reference(&self) -> Ref {
+        self.file.reference().clone().select(self.selection.clone())
+    }
+
+    /// What of its file it is.
+    #[must_use]
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// What it is: its file's kind, a column by itself, or bytes where it is a range of them.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match (self.file.kind(), &self.selection) {
+            (Kind::Table, selection) => match selection.columns {
+                Some(Columns::One(_)) => Kind::Column,
+                _ => Kind::Table,
+            },
+            (Kind::Array, _) => Kind::Array,
+            (kind, selection) if selection.is_all() => kind,
+            _ => Kind::Bytes,
+        }
+    }
+
+    /// The table that it is, or is a column of.
+    ///
+    /// # Errors
+    /// As [`File::table`].
+    pub fn table(&self) -> Result<&ArrowFile, DataError> {
+        self.file.table()
+    }
+
+    /// Some of its rows, items or bytes; a range counts from its own first.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`]; [`DataError::Unsupported`] where it has no first axis, or for one
+    /// item of what is no array.
+    pub fn select_rows(&self, rows: Rows) -> Result<Self, DataError> {
+        let (wanted, end) = match &rows {
+            Rows::Range(range) => (range.end, range.end),
+            Rows::One(row) => (*row, row.saturating_add(1)),
+        };
+        let count = self.first_axis()?;
+        if end > count {
+            return Err(self.out_of_range("row", wanted, count));
+        }
+        if matches!(rows, Rows::One(_)) && self.kind() != Kind::Array {
+            return Err(self.unsupported(
+                format!("one row of {}", self.kind()),
+                "take a range, d[i:i+1]",
+            ));
+        }
+        let first = match &self.selection.rows {
+            Some(Rows::Range(range)) => range.start,
+            None => 0,
+            Some(Rows::One(_)) => {
+                return Err(self.unsupported(
+                    "a selection within one item of an array".into(),
+                    "to_numpy() gives the item, whose items and slices are in place too",
+                ));
+            }
+        };
+        let rows = match rows {
+            Rows::Range(range) => Rows::Range(first + range.start..first + range.end),
+            Rows::One(row) => Rows::One(first + row),
+        };
+        let mut part = self.clone();
+        part.selection.rows = Some(rows);
+        Ok(part)
+    }
+
+    /// Some of its columns, counted among its own.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`]; [`DataError::Unsupported`] for anything but a table.
+    pub fn select_columns(&self, columns: Columns) -> Result<Self, DataError> {
+        let count = self.num_columns()?;
+        if let Some(index) = columns.outside(count) {
+            return Err(self.out_of_range("column", index, count));
+        }
+        let mut part = self.clone();
+        part.selection.columns = Some(match &self.selection.columns {
+            None => columns,
+            Some(own) => match columns {
+                Columns::One(i) => Columns::One(own.nth(i).unwrap_or(i)),
+                Columns::Ranges(ranges) => {
+                    let indices = ranges.into_iter().flatten();
+                    Columns::table(indices.filter_map(|i| own.nth(i)))
+                }
+            },
+        });
+        Ok(part)
+    }
+
+    /// The columns that have a name, counted among its own.
+    ///
+    /// # Errors
+    /// As [`Self::num_columns`], and where the file's index or footer is broken.
+    pub fn find_columns(&self, name: &str) -> Result<Vec<u64>, DataError> {
+        let count = self.num_columns()?;
+        let found = self.table()?.metadata().find_columns(name);
+        let found = found.map_err(|error| self.file.in_file(error))?;
+        let found = found.into_iter().map(|i| i as u64);
+        Ok(match &self.selection.columns {
+            None => found.collect(),
+            Some(own) => {
+                let found: Vec<u64> = found.collect();
+                let is_found = |i: &u64| own.nth(*i).is_some_and(|index| found.contains(&index));
+                (0..count).filter(is_found).collect()
+            }
+        })
+    }
+
+    /// The columns of a table; 1 for one by itself.
+    ///
+    /// # Errors
+    /// [`DataError::Unsupported`] for anything else; as [`File::table`].
+    pub fn num_columns(&self) -> Result<u64, DataError> {
+        if self.kind() == Kind::Column {
+            return Err(self.unsupported("a column of a column".into(), "it is one already"));
+        }
+        let table = self.table()?;
+        if let Some(columns) = &self.selection.columns {
+            return Ok(columns.count());
+        }
+        let count = table.metadata().num_columns();
+        Ok(count.map_err(|error| self.file.in_file(error))? as u64)
+    }
+
+    /// The rows of a table, or the length of an array's first axis; `None` where there is no such
+    /// thing.
+    ///
+    /// # Errors
+    /// As [`File::num_rows`].
+    pub fn num_rows(&self) -> Result<Option<u64>, DataError> {
+        match (&self.selection.rows, self.kind()) {
+            (_, Kind::Array) => Ok(self.array()?.and_then(|a| a.shape.first().copied())),
+            (Some(Rows::Range(rows)), Kind::Table | Kind::Column) => {
+                Ok(Some(rows.end - rows.start))
+            }
+            _ => self.file.num_rows(),
+        }
+    }
+
+    /// What ranges of rows count along: also bytes, where it is nothing else.
+    fn first_axis(&self) -> Result<u64, DataError> {
+        match self.kind() {
+            Kind::Table | Kind::Column => Ok(self.num_rows()?.unwrap_or(0)),
+            Kind::Array => self.num_rows()?.ok_or_else(|| {
+                self.unsupported(
+                    "a part of an array of no axes".into(),
+                    "to_numpy() gives it",
+                )
+            }),
+            _ => Ok(self.range().end - self.range().start),
+        }
+    }
+
+    /// Where its bytes lie in the file, of anything but tables and arrays.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        match (&self.selection.rows, self.file.kind()) {
+            (_, Kind::Table | Kind::Array) | (None | Some(Rows::One(_)), _) => {
+                0..self.file.stat().size.0
+            }
+            (Some(Rows::Range(range)), _) => range.clone(),
+        }
+    }
+
+    /// How an array lies in the file; `None` for other kinds.
+    ///
+    /// # Errors
+    /// As [`File::content`].
+    pub fn array(&self) -> Result<Option<ArrayLayout>, DataError> {
+        let Content::Array(array) = self.file.content()? else {
+            return Ok(None);
+        };
+        let layout = ArrayLayout::of(array);
+        Ok(match &self.selection.rows {
+            None => Some(layout),
+            Some(rows) => layout.select(rows),
+        })
+    }
+
+    /// The fields of a table's columns; one, of a column.
+    ///
+    /// # Errors
+    /// As [`File::table`].
+    pub fn schema(&self) -> Result<SchemaRef, DataError> {
+        let metadata = self.table()?.metadata();
+        let in_file = |error| self.file.in_file(error);
+        match &self.selection.columns {
+            None => Ok(metadata.schema().map_err(in_file)?.clone()),
+            // A field by itself doesn't need all the others.
+            Some(Columns::One(index)) => {
+                let field = metadata.field(usize_of(*index)).map_err(in_file)?;
+                Ok(Arc::new(Schema::new(vec![field])))
+            }
+            Some(columns) => {
+                let whole = metadata.schema().map_err(in_file)?;
+                let mut fields: Vec<FieldRef> = Vec::new();
+                for index in (0..columns.count()).filter_map(|i| columns.nth(i)) {
+                    fields.push(metadata.field(usize_of(index)).map_err(in_file)?);
+                }
+                let pairs = whole.metadata().clone();
+                Ok(Arc::new(Schema::new_with_metadata(fields, pairs)))
+            }
+        }
+    }
+
+    /// The record batches that its rows lie in, each with those of its rows.
+    ///
+    /// # Errors
+    /// As [`File::table`], and where a batch's header is broken.
+    pub fn parts(&self) -> Result<Vec<(usize, Range<usize>)>, DataError> {
+        let metadata = self.table()?.metadata();
+        let parts = match &self.selection.rows {
+            Some(Rows::Range(rows)) => metadata.batches_of(rows),
+            _ => metadata.num_batches().and_then(|count| {
+                let whole = |i| Ok((i, 0..metadata.batch_rows(i)?));
+                (0..count).map(whole).collect()
+            }),
+        };
+        parts.map_err(|error| self.file.in_file(error))
+    }
+
+    /// Those rows of one record batch, with its own columns alone, in place.
+    ///
+    /// # Errors
+    /// As [`File::batch`].
+    pub fn batch(&self, part: &(usize, Range<usize>)) -> Result<RecordBatch, DataError> {
+        let (batch, rows) = part;
+        let Some(columns) = &self.selection.columns else {
+            let whole = self.file.batch(*batch)?;
+            return Ok(whole.slice(rows.start, rows.len()));
+        };
+        let schema = self.schema()?;
+        let indices = (0..columns.count()).filter_map(|i| columns.nth(i));
+        let arrays = indices.map(|i| Ok(slice(&self.file.column(*batch, usize_of(i))?, rows)));
+        let arrays = arrays.collect::<Result<_, DataError>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        RecordBatch::try_new_with_options(schema, arrays, &options)
+            .map_err(|error| self.file.in_file(DataError::Arrow(error)))
+    }
+
+    /// Those rows of one column in one record batch, in place: of the column that it is, or column
+    /// `i` of its own.
+    ///
+    /// # Errors
+    /// As [`File::column`], and [`DataError::OutOfRange`].
+    pub fn column(&self, part: &(usize, Range<usize>), i: u64) -> Result<ArrayRef, DataError> {
+        let (batch, rows) = part;
+        let index = match &self.selection.columns {
+            None => Some(i),
+            Some(columns) => columns.nth(i),
+        };
+        let Some(index) = index else {
+            return Err(self.out_of_range("column", i, self.num_columns()?));
+        };
+        Ok(slice(&self.file.column(*batch, usize_of(index))?, rows))
+    }
+
+    /// One of `count` parts that are about as large, together all of it: tables are cut where their
+    /// record batches meet, while there are as many.
+    ///
+    /// # Errors
+    /// As [`Self::parts`] and [`Self::select_rows`].
+    pub fn partition(&self, index: u64, count: u64) -> Result<Self, DataError> {
+        let total = self.first_axis()?;
+        let mut cuts: Vec<u64> = Vec::new();
+        if matches!(self.kind(), Kind::Table | Kind::Column) {
+            let parts = self.parts()?;
+            if parts.len() as u64 >= count {
+                let mut end = 0;
+                cuts.push(0);
+                for (_, rows) in parts {
+                    end += rows.len() as u64;
+                    cuts.push(end);
+                }
+            }
+        }
+        let cut = |i: u64| -> u64 {
+            if cuts.is_empty() {
+                // 128 bits: the product of two counts.
+                let at = u128::from(total) * u128::from(i) / u128::from(count.max(1));
+                return u64::try_from(at).unwrap_or(total);
+            }
+            let batches = cuts.len() as u64 - 1;
+            let at = u128::from(batches) * u128::from(i) / u128::from(count.max(1));
+            cuts[usize::try_from(at).unwrap_or(0).min(cuts.len() - 1)]
+        };
+        self.select_rows(Rows::Range(cut(index)..cut(index + 1)))
+    }
+
+    fn out_of_range(&self, what: &'static str, index: u64, count: u64) -> DataError {
+        let (index, count) = (usize_of(index), usize_of(count));
+        self.file
+            .in_file(DataError::OutOfRange { what, index, count })
+    }
+
+    fn unsupported(&self, what: String, hint: &'static str) -> DataError {
+        self.file.in_file(DataError::unsupported(what, hint))
+    }
+}
+
+impl From<File> for Dataset {
+    fn from(file: File) -> Self {
+        Self {
+            file: Arc::new(file),
+            selection: Selection::default(),
+        }
+    }
+}
+
+fn slice(array: &ArrayRef, rows: &Range<usize>) -> ArrayRef {
+    if rows.start == 0 && rows.len() == array.len() {
+        array.clone()
+    } else {
+        array.slice(rows.start, rows.len())
+    }
+}
+
+/// What no memory has is past the end of everything.
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

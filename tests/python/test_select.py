@@ -1,0 +1,339 @@
+"""Selections: rows, columns, items and bytes of a dataset, in place, and their references."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import famfs
+
+ROWS = 100
+
+
+def table(columns=6):
+    numbers = {f"n{i}": np.arange(ROWS) * 1000 + i for i in range(columns - 2)}
+    texts = pa.array([None if i % 7 == 0 else f"row {i}" for i in range(ROWS)])
+    words = pa.array([f"w{i % 3}" for i in range(ROWS)]).dictionary_encode()
+    return pa.table({**numbers, "text": texts, "word": words})
+
+
+@pytest.fixture(params=[6, 90], ids=["footer", "index"])
+def published(request, mnt):
+    """A table in batches of 10 rows: of few columns, and of so many that it has an index."""
+    source = table(request.param)
+    ref = famfs.publish(source, f"{mnt}/table", batch_rows=10)
+    return source, famfs.open(ref)
+
+
+def addresses(array):
+    """Where values lie; not their bitmaps, which a slice that begins within a byte shifts."""
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    for chunk in chunks:
+        yield from (b.address for b in chunk.buffers()[1:] if b is not None and b.size)
+
+
+KEYS = [
+    (lambda d: d["n1"], lambda t: t["n1"]),
+    (lambda d: d["text"], lambda t: t["text"]),
+    (lambda d: d["word"], lambda t: t["word"]),
+    (lambda d: d[["text", "n0"]], lambda t: t.select(["text", "n0"])),
+    (lambda d: d[[]], lambda t: t.select([])),
+    (lambda d: d[13:57], lambda t: t.slice(13, 44)),
+    (lambda d: d[-15:], lambda t: t.slice(85)),
+    (lambda d: d[50:10], lambda t: t.slice(0, 0)),
+    (lambda d: d[:1000], lambda t: t),
+    (lambda d: d[13:57, ["n3", "word"]], lambda t: t.select(["n3", "word"]).slice(13, 44)),
+    (lambda d: d[5:, "n2"], lambda t: t["n2"].slice(5)),
+    (lambda d: d[:, 1:3], lambda t: t.select([1, 2])),
+    (lambda d: d[:, -1], lambda t: t.column(t.num_columns - 1)),
+    (lambda d: d[:, [0, "text"]], lambda t: t.select(["n0", "text"])),
+    (lambda d: d["text"][20:40][5:], lambda t: t["text"].slice(25, 15)),
+    (lambda d: d[10:90][["n1", "text"]][5:8]["text"], lambda t: t["text"].slice(15, 3)),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), KEYS)
+def test_a_selection_is_what_arrow_selects_and_in_place(published, inside, mnt, ours, theirs):
+    source, dataset = published
+    part, expected = ours(dataset), theirs(source)
+    found = part.to_arrow()
+    assert found.equals(expected) or found.to_pylist() == expected.to_pylist()
+    assert len(part) == len(expected)
+    assert part.schema == getattr(expected, "schema", part.schema)
+    columns = found.columns if isinstance(found, pa.Table) else [found]
+    for column in columns:
+        assert all(inside(mnt, address, 1) for address in addresses(column))
+    # The same by its reference, in text, and in a pickle.
+    pickled = pickle.dumps(part)
+    for again in (famfs.open(part.ref), famfs.open(str(part.ref)), pickle.loads(pickled)):
+        assert again == part
+        assert again.kind == part.kind
+        assert again.to_arrow().equals(found)
+    assert len(pickled) <= 256
+    assert len(pickle.dumps(part.ref)) <= 256
+
+
+def test_a_column_of_a_table_and_a_table_of_a_column_differ(published):
+    _, dataset = published
+    column, narrow = dataset["n1"], dataset[["n1"]]
+    assert (column.kind, narrow.kind) == ("column", "table")
+    assert (column.shape, narrow.shape) == ((ROWS,), (ROWS, 1))
+    assert column.ref != narrow.ref
+    assert str(column.ref).partition("?")[2].startswith("cols=1#")
+    assert str(narrow.ref).partition("?")[2].startswith("cols=1:2#")
+    assert column.ref.columns == 1
+    assert narrow.ref.columns == [(1, 2)]
+
+
+def test_what_is_no_column_says_which_are(published):
+    _, dataset = published
+    with pytest.raises(KeyError, match="no column 'txet'; there is 'text'"):
+        dataset["txet"]
+    with pytest.raises(KeyError, match="no column"):
+        dataset[["n0", "nope"]]
+    with pytest.raises(KeyError, match="no column 'n0'"):
+        dataset[["n1"]]["n0"]
+    with pytest.raises(IndexError, match="column 90"):
+        dataset[:, 90]
+    for key in (5, [1, 2], np.array([True] * ROWS), slice(0, 10, 2), (1, 2, 3), ["n0", 3], None):
+        with pytest.raises(famfs.Unsupported):
+            dataset[key]
+
+
+def test_columns_of_one_name(mnt):
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    dataset = famfs.open(famfs.publish(twice, f"{mnt}/t"))
+    with pytest.raises(KeyError, match="2 columns 'a', at 0, 1"):
+        dataset["a"]
+    assert dataset[:, 1].to_arrow().to_pylist() == [2]
+
+
+def test_take_copies_rows_of_any_choice(published, inside, mnt):
+    source, dataset = published
+    for chosen in (
+        [5, 0, -1, 5],
+        range(0, ROWS, 3),
+        np.arange(ROWS) % 7 == 2,
+        [],
+        np.array([], "i8"),
+    ):
+        wanted = np.asarray(list(chosen) if isinstance(chosen, range) else chosen)
+        if wanted.dtype.kind == "b":
+            wanted = np.flatnonzero(wanted)
+        expected = source.take(pa.array(wanted.astype(int) % ROWS))
+        found = dataset.take(chosen)
+        assert found.to_pylist() == expected.to_pylist()
+        for address in addresses(found["n0"]):
+            assert not inside(mnt, address, 1)
+        assert dataset["n2"].take(chosen).to_pylist() == expected["n2"].to_pylist()
+    for chosen in ([ROWS], [-ROWS - 1], np.ones(3, bool)):
+        with pytest.raises(IndexError):
+            dataset.take(chosen)
+    for chosen in ([[1]], [1.5], ["n0"]):
+        with pytest.raises(famfs.Unsupported):
+            dataset.take(chosen)
+
+
+def test_partitions_are_all_of_it(published):
+    source, dataset = published
+    for count in (1, 3, 10, 33, 150):
+        parts = [dataset.partition(i, count) for i in range(count)]
+        assert pa.concat_tables([part.to_arrow() for part in parts]).equals(source.combine_chunks())
+        if count <= 10:
+            # On batch boundaries, without cutting one.
+            assert all(batch.num_rows == 10 for part in parts for batch in part.batches)
+        assert all(len(pickle.dumps(part)) <= 256 for part in parts)
+    for i, n in ((3, 3), (-1, 3), (0, 0)):
+        with pytest.raises(IndexError):
+            dataset.partition(i, n)
+
+
+def test_a_column_of_one_batch_is_an_array_in_place(mnt, inside):
+    data = {"a": np.arange(ROWS), "b": np.linspace(0, 1, ROWS).astype("f4")}
+    dataset = famfs.open(famfs.publish(data, f"{mnt}/t"))
+    for name, source in data.items():
+        column = dataset[name][10:60]
+        array = column.to_numpy()
+        assert (array == source[10:60]).all()
+        assert array.dtype == source.dtype == column.dtype
+        assert not array.flags.writeable
+        assert inside(mnt, array.ctypes.data, array.nbytes)
+        assert np.asarray(column).ctypes.data == array.ctypes.data
+        assert inside(mnt, column.to_pandas().to_numpy().ctypes.data, array.nbytes)
+        assert column.to_pandas().name == name
+        assert inside(mnt, column.to_polars().to_numpy().ctypes.data, array.nbytes)
+        assert column.to_polars().name == name
+        copy = column.copy()
+        assert copy.to_pylist() == source[10:60].tolist()
+        assert not any(inside(mnt, address, 1) for address in addresses(copy))
+
+
+def test_columns_as_numpy_have_their_types(mnt, inside):
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(12.0)), 3)
+    source = pa.table(
+        {
+            "when": pa.array([1, 2, 3, 4], pa.timestamp("us", "UTC")),
+            "span": pa.array([1, 2, 3, 4], pa.duration("ms")),
+            "half": pa.array(np.arange(4, dtype="f2")),
+            "vector": vectors,
+            "bytes": pa.array([b"abc", b"def", b"ghi", b"jkl"], pa.binary(3)),
+            "flag": [True, False, True, True],
+            "hole": [1, None, 3, 4],
+        }
+    )
+    dataset = famfs.open(famfs.publish(source, f"{mnt}/t"))
+    assert dataset["when"].to_numpy().dtype == "M8[us]"
+    assert dataset["span"].to_numpy().dtype == "m8[ms]"
+    assert dataset["half"].to_numpy().dtype == "f2"
+    assert dataset["bytes"].to_numpy().dtype == "V3"
+    part = dataset["vector"][1:3].to_numpy()
+    assert part.tolist() == [[3, 4, 5], [6, 7, 8]]
+    for name in ("when", "span", "half", "bytes", "vector"):
+        array = dataset[name][1:].to_numpy()
+        assert inside(mnt, array.ctypes.data, array.nbytes)
+    for name, why in (("flag", "copies"), ("hole", "1 of its values are null")):
+        with pytest.raises(famfs.Unsupported, match=why):
+            dataset[name].to_numpy()
+    in_parts = famfs.open(famfs.publish(source, f"{mnt}/parts", batch_rows=2))
+    with pytest.raises(famfs.Unsupported, match="2 record batches"):
+        in_parts["half"].to_numpy()
+    assert in_parts["half"][2:].to_numpy().tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_parts_of_arrays(mnt, inside, order):
+    source = np.asarray(np.arange(4 * 3 * 2).reshape(4, 3, 2), order=order)
+    dataset = famfs.open(famfs.publish(source, f"{mnt}/a"))
+    for key in (slice(1, 3), slice(-2, None), slice(2, 2), 0, -1, np.int64(2)):
+        part = dataset[key]
+        array = part.to_numpy()
+        assert (array == source[key]).all()
+        assert part.shape == array.shape == source[key].shape
+        assert part.nbytes == source[key].nbytes
+        assert array.nbytes == 0 or inside(mnt, array.ctypes.data, 1)
+        assert (np.asarray(memoryview(part)) == source[key]).all()
+        assert (part.copy() == source[key]).all()
+        assert famfs.open(str(part.ref)) == part
+        assert len(pickle.dumps(part)) <= 256
+    assert (dataset[1:3][1].to_numpy() == source[2]).all()
+    assert (dataset.take([3, 0, -1]) == source[[3, 0, -1]]).all()
+    for index in (4, -5):
+        with pytest.raises(IndexError):
+            dataset[index]
+    for key in ((1, 2), slice(0, 4, 2), [0, 1], "a", True, 1.5):
+        with pytest.raises(famfs.Unsupported):
+            dataset[key]
+    with pytest.raises(famfs.Unsupported, match="within one item"):
+        dataset[0][1]
+    item = famfs.open(famfs.publish(np.arange(5), f"{mnt}/one"))[3]
+    assert item.shape == ()
+    assert item.to_numpy() == 3
+    with pytest.raises(famfs.Unsupported, match="no axes"):
+        item[0:1]
+
+
+def test_parts_of_bytes(mnt):
+    dataset = famfs.open(famfs.publish(b"0123456789", f"{mnt}/b"))
+    part = dataset[2:8]
+    assert bytes(part) == part.copy() == b"234567"
+    assert bytes(part[1:3].buffer()) == b"34"
+    assert part.nbytes == len(part) == 6
+    assert (part.kind, part.shape) == ("bytes", (6,))
+    assert [bytes(dataset.partition(i, 3)) for i in range(3)] == [b"012", b"345", b"6789"]
+
+
+def test_a_reference_to_what_is_not_there(mnt):
+    ref = famfs.publish({"a": np.arange(3)}, f"{mnt}/t")
+    base, _, index = str(ref).partition("#")
+    for query, why in (("rows=0:4", "row 4"), ("cols=1", "column 1"), ("rows=1", "one row")):
+        with pytest.raises(famfs.FamfsError, match=why):
+            famfs.open(f"{base}?{query}#{index}")
+
+
+def test_selections_of_a_selection_have_equal_references(published):
+    _, dataset = published
+    assert dataset[10:50][5:10].ref == dataset[15:20].ref
+    assert hash(dataset[10:50][5:10]) == hash(dataset[15:20])
+    assert dataset[["n0", "n1", "n2"]][["n1", "n2"]].ref == dataset[["n1", "n2"]].ref
+    assert dataset[:].ref == dataset.ref
+
+
+def test_pandas_frames_come_back_as_they_were(mnt, inside):
+    frame = pd.DataFrame(
+        {
+            "number": np.arange(5.0),
+            "hole": [1.0, np.nan, 3.0, 4.0, 5.0],
+            "flag": [True, False, True, False, True],
+            "text": ["a", "b", None, "d", "e"],
+            "kind": pd.Categorical(["x", "y", "x", "y", "x"], categories=["y", "x"], ordered=True),
+            "when": pd.date_range("2026-01-01", periods=5, tz="Europe/Berlin"),
+            "count": pd.array([1, None, 3, 4, 5], dtype="Int64"),
+        },
+        index=pd.Index(list("vwxyz"), name="letter"),
+    )
+    dataset = famfs.open(famfs.publish(frame, f"{mnt}/frame"))
+    found = dataset.to_pandas()
+    pd.testing.assert_frame_equal(found, frame)
+    for name in ("number", "hole"):
+        assert inside(mnt, found[name].to_numpy().ctypes.data, 1)
+    pd.testing.assert_frame_equal(
+        dataset[["text", "number"]].to_pandas(), frame[["text", "number"]].reset_index(drop=True)
+    )
+    with pytest.raises(famfs.Unsupported, match="'flag'.*would be copied"):
+        dataset.to_pandas(copy=False)
+    copied = dataset.to_pandas(copy=True)
+    pd.testing.assert_frame_equal(copied, frame)
+    copied["number"] = 7.0
+    copied.loc["w", "hole"] = 2.0
+
+
+def test_columns_that_numpy_has_not_are_arrow_s_in_pandas(mnt, inside):
+    source = table()
+    dataset = famfs.open(famfs.publish(source, f"{mnt}/t"))
+    found = dataset.to_pandas()
+    assert found["n0"].dtype == "int64"
+    assert found["text"].dtype == pd.ArrowDtype(pa.string())
+    assert isinstance(found["word"].dtype, pd.CategoricalDtype)
+    assert list(found.columns) == source.column_names
+    arrow = dataset.to_pandas(dtype_backend="pyarrow")
+    assert all(isinstance(dtype, pd.ArrowDtype) for dtype in arrow.dtypes)
+    for frame, names in ((found, ["text"]), (arrow, source.column_names)):
+        for name in names:
+            column = pa.chunked_array(frame[name].array.__arrow_array__())
+            assert all(inside(mnt, address, 1) for address in addresses(column))
+    assert dataset["text"].to_pandas(copy=False).dtype == pd.ArrowDtype(pa.string())
+    in_parts = famfs.open(famfs.publish(source, f"{mnt}/parts", batch_rows=30))
+    with pytest.raises(famfs.Unsupported, match="several batches"):
+        in_parts[["n0"]].to_pandas(copy=False)
+    with pytest.raises(famfs.Unsupported, match="dtype_backend"):
+        dataset.to_pandas(dtype_backend="numpy")
+
+
+def test_polars_takes_parts(published):
+    source, dataset = published
+    assert (
+        dataset[5:20, ["n0", "text"]]
+        .to_polars()
+        .equals(pl.from_arrow(source.select(["n0", "text"]).slice(5, 15)))
+    )
+    assert dataset["text"].to_polars().to_list() == source["text"].to_pylist()
+
+
+def test_one_of_many_columns_reads_no_other(mnt, run):
+    """Counted: the bytes that are copied out of the file to hand one of 10,000 columns out."""
+    wide = pa.table({f"c{i}": np.arange(3) + i for i in range(10_000)})
+    famfs.publish(wide, f"{mnt}/wide")
+    dataset = famfs.open(f"{mnt}/wide")
+    column = dataset["c7777"]
+    assert column.to_numpy().tolist() == [7777, 7778, 7779]
+    assert dataset.shape == (3, 10_000)
+    assert dataset[["c1", "c9999"]].to_arrow().to_pylist()[0] == {"c1": 1, "c9999": 9999}
+    # Stock pyarrow reads what lies beside the index.
+    stock = pa.ipc.open_file(dataset.buffer()).read_all()
+    assert stock.equals(wide.combine_chunks())
+    assert famfs.open(f"{mnt}/wide", verify=True)["c0"].to_numpy().tolist() == [0, 1, 2]
