@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from famfs import _arrays, _frames, _native
-from famfs._arrow import Batches, dtype_of, is_arrow, pyarrow, why_not_arrow
+from famfs import _arrays, _native
+from famfs._accessors import ARROW, Accessors
+from famfs._arrow import Batches, dtype_of, pyarrow
 from famfs._select import row_numbers, select
-from famfs.errors import FamfsError, Unsupported
+from famfs.errors import FamfsError, InvalidPath, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     import numpy as np
@@ -25,7 +25,8 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
 
     Args:
         path_or_ref: Its path, its reference, the reference's text (`famfs://...`), or an entry of
-            `ls`.
+            `ls`. A directory's path opens the tables in it as one, in the order of their names, and
+            so does one whose last part is a pattern, such as `runs/2026-*`.
         verify: Check everything that can be told from the file, the strings' UTF-8 too; otherwise
             only structure is checked, and a column's offsets when it is first handed out.
 
@@ -36,10 +37,11 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
 
     Raises:
         Corrupt: The file is not what its first bytes say it is; `famfs cat` gives its bytes.
-        InvalidPath: The path is a directory's, or text that is no reference.
+        InvalidPath: No file can have that path, or it is text that is no reference.
         MemoryFault: The file's memory is lost.
         NotFound: There is no such file.
         NotMounted: The path lies under no mount, or the reference's volume isn't mounted here.
+        Unsupported: The files of a directory or pattern are not tables of one schema.
 
     Example:
         >>> import famfs, numpy as np
@@ -58,20 +60,32 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
         if isinstance(target, str) and target.startswith("famfs://"):
             target = _native.Ref(target)
     if isinstance(target, _native.Ref):
-        file = _native.open_ref(target, verify=verify)
-    else:
-        file = _native.open(target, verify=verify)
-    return _of(file)
+        return _of(_native.open_ref(target, verify=verify))
+    return _open(target, verify=verify)
+
+
+def _open(path: str, *, verify: bool) -> Dataset:
+    try:
+        return _of(_native.open(path, verify=verify))
+    except (InvalidPath, NotFound):
+        from famfs._many import Files, names_of
+
+        names = names_of(path)
+        if names is None:
+            raise
+    files = [_native.open(name, verify=verify) for name in names]
+    return _of(cast("_native.File", Files(path, files)))
 
 
 def _of(file: _native.File) -> Dataset:
-    return Dataset(file) if file.kind in _ARROW else _Lent(file)
+    if not isinstance(file, _native.File):
+        from famfs._many import Many
+
+        return Many(file)
+    return Dataset(file) if file.kind in ARROW else _Lent(file)
 
 
-_ARROW = {"table", "column"}
-
-
-class Dataset:
+class Dataset(Accessors):
     """A published file, open: a table, an array or bytes; or a part of one. `open` makes it.
 
     Selections are in place, and datasets of their own: `d["name"]` is a column, `d[["a", "b"]]` a
@@ -95,51 +109,9 @@ class Dataset:
         self._file = file
 
     @property
-    def kind(self) -> str:
-        """What it is: "table", "column", "array", "parquet", "safetensors" or "bytes"."""
-        return self._file.kind
-
-    @property
     def ref(self) -> Ref:
         """Its reference."""
         return self._file.ref
-
-    @property
-    def path(self) -> str:
-        """Its path, the mount point first."""
-        return os.fspath(self._file.path)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of an array's items; of a part of a table, of its values; else of the file."""
-        if self.kind in _ARROW and not self._file.is_whole:
-            return int(self.to_arrow().nbytes)
-        array = self._file.array if self.kind == "array" else None
-        first, end = self._file.range
-        return end - first if array is None else array[4]
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of a table or column, or the length of an array's first axis.
-
-        Raises:
-            Unsupported: For bytes, and an array of no axes.
-        """
-        rows = self._file.num_rows
-        if rows is None:
-            raise self._unsupported("num_rows", "nbytes tells its size")
-        return rows
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The lengths of an array's axes; rows and columns of a table; rows of a column; bytes."""
-        kind = self.kind
-        if kind == "table":
-            return (self.num_rows, self._file.num_columns)
-        if kind == "column":
-            return (self.num_rows,)
-        array = self._file.array if kind == "array" else None
-        return (self.nbytes,) if array is None else tuple(array[1])
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -228,174 +200,9 @@ class Dataset:
             [7, 0, 9]
         """
         wanted = row_numbers(self._file, indices, len(self))
-        if self.kind not in _ARROW:
+        if self.kind not in ARROW:
             return _arrays.in_place(self._file)[wanted]
         return self._told(lambda: self.to_arrow().take(pyarrow().array(wanted)))
-
-    def to_arrow(self) -> Any:  # noqa: ANN401
-        """Hands a table or column out as Arrow data, in place; an array or bytes as an Arrow array.
-
-        Returns:
-            A `pyarrow.Table`; for a column a `pyarrow.ChunkedArray`; for an array of one axis and
-            bytes a `pyarrow.Array`. Their buffers lie in the volume's memory. Of dates and times
-            that are missing (NaT) Arrow has a bitmap, which is made.
-
-        Raises:
-            Corrupt: A column's data is not what its type needs.
-            Unsupported: For arrays of several axes, or of types that lie in memory in another way
-                in Arrow.
-
-        Example:
-            >>> import famfs, numpy as np
-            >>> ref = famfs.publish({"a": np.arange(3)}, f"{mnt}/table")
-            >>> famfs.open(ref).to_arrow().column_names
-            ['a']
-        """
-        pa = pyarrow()
-        if self.kind == "table":
-            # Not by pa.table(), which imports pandas.
-            return self._told(lambda: pa.RecordBatchReader.from_stream(self._file).read_all())
-        if self.kind == "column":
-            return self._told(lambda: pa.chunked_array(self._file))
-        array = _arrays.in_place(self._file)
-        if array.ndim != 1:
-            raise self._unsupported("to_arrow()", "it has not exactly one axis; to_numpy() works")
-        if not is_arrow(array.dtype):
-            raise self._unsupported("to_arrow()", why_not_arrow(array.dtype))
-        if not array.flags.c_contiguous:
-            raise self._unsupported("to_arrow()", "its items are not next to each other")
-        kind = pa.from_numpy_dtype(array.dtype)
-        nulls = _arrays.missing(self._file, array)
-        return pa.Array.from_buffers(kind, len(array), [nulls, pa.py_buffer(array.view("u1"))])
-
-    def to_numpy(self) -> np.ndarray[Any, Any]:
-        """Hands an array out as a NumPy array, in place and read-only; bytes as `uint8`.
-
-        A column without nulls, of a type that NumPy has, in one record batch, works as well, and so
-        does a table of one. A column of lists of one length is an array of two axes.
-
-        Returns:
-            The array. Its memory is the volume's.
-
-        Raises:
-            Unsupported: For any other table or column.
-
-        Example:
-            >>> import famfs, numpy as np
-            >>> array = famfs.open(famfs.publish(np.arange(4), f"{mnt}/four")).to_numpy()
-            >>> array.flags.writeable
-            False
-        """
-        import numpy as np
-
-        file = self._file
-        if self.kind == "table":
-            if file.num_columns != 1:
-                raise self._unsupported(
-                    "to_numpy()",
-                    f"it has {file.num_columns} columns; d[name].to_numpy() makes an array of one, "
-                    "to_pandas() a frame of all",
-                )
-            file = file.column(0)
-        if file.kind != "column":
-            return _arrays.in_place(self._file)
-        try:
-            descr, length, width, memory = file.values()
-        except Unsupported as error:
-            raise self._unsupported("to_numpy()", str(error)) from None
-        shape = (length,) if width is None else (length, width)
-        array: np.ndarray[Any, Any] = np.frombuffer(cast("Any", memory), np.dtype(descr))
-        return array.reshape(shape)
-
-    def to_pandas(self, *, copy: bool | None = None, dtype_backend: str | None = None) -> Any:  # noqa: ANN401
-        """Hands a table out as a pandas frame, a column as a series, in place where pandas can.
-
-        Numbers and times without nulls are NumPy's, others are Arrow's (`pandas.ArrowDtype`), in
-        place both. What was published as a pandas frame comes back as it was, its index too; such
-        of its columns as pandas keeps in a way of its own (booleans, Python strings) are converted.
-
-        Args:
-            copy: False makes an error of a column that would be copied; True copies all.
-            dtype_backend: "pyarrow" makes every column Arrow's, which is always in place.
-
-        Returns:
-            A `pandas.DataFrame`, or a `pandas.Series` of a column; for an array of one axis a
-            series, for one of two axes a frame.
-
-        Raises:
-            Unsupported: For bytes, and arrays of other shapes; a column would be copied.
-
-        Example:
-            >>> import famfs, numpy as np
-            >>> ref = famfs.publish({"a": np.arange(3), "b": np.ones(3)}, f"{mnt}/frame")
-            >>> famfs.open(ref).to_pandas()["a"].sum()
-            np.int64(3)
-        """
-        if self.kind in _ARROW:
-            table = self._as_table()
-            made = self._told(
-                lambda: _frames.to_pandas(table, copy=copy, dtype_backend=dtype_backend)
-            )
-            return made if self.kind == "table" else made.iloc[:, 0]
-        if self.kind != "array" or len(self.shape) not in {1, 2}:
-            raise self._unsupported("to_pandas()", "to_numpy() works")
-        import pandas as pd
-
-        make = pd.Series if len(self.shape) == 1 else pd.DataFrame
-        return make(_arrays.in_place(self._file), copy=bool(copy))
-
-    def to_polars(self) -> Any:  # noqa: ANN401
-        """Hands a table out as a polars frame, a column as a series, in place where polars can.
-
-        Returns:
-            A `polars.DataFrame` or `polars.Series`.
-
-        Raises:
-            Unsupported: For arrays and bytes, and where polars is missing.
-
-        Example:
-            >>> import famfs, numpy as np
-            >>> famfs.open(famfs.publish({"a": np.arange(3)}, f"{mnt}/t")).to_polars().shape
-            (3, 1)
-        """
-        if self.kind == "column":
-            return _frames.to_polars(self.to_arrow(), self._file.names[0])
-        self._table("to_polars()", "to_numpy() works")
-        return _frames.to_polars(self.to_arrow(), None)
-
-    def to_torch(self) -> Any:  # noqa: ANN401
-        """Hands an array, a column of numbers or bytes out as a torch tensor, in place.
-
-        PyTorch has no read-only tensors: what writes to this one ends the process. `copy()` and
-        `clone()` make one that may be written to.
-
-        Returns:
-            A `torch.Tensor`, whose memory is the volume's.
-
-        Raises:
-            Unsupported: For what `to_numpy` refuses, types that torch hasn't, and where torch is
-                missing.
-        """
-        return _frames.to_torch(self.to_numpy(), self.path)
-
-    def copy(self) -> Any:  # noqa: ANN401
-        """Makes a private copy: it can be written to, and holds no memory of the volume.
-
-        Returns:
-            A `pyarrow.Table` or `pyarrow.ChunkedArray`, a NumPy array, or bytes.
-
-        Raises:
-            Corrupt: The file is not what its first bytes say it is.
-            MemoryFault: The file's memory is lost.
-
-        Example:
-            >>> import famfs, numpy as np
-            >>> mine = famfs.open(famfs.publish(np.zeros(2), f"{mnt}/zeros")).copy()
-            >>> mine[0] = 5
-        """
-        if self.kind in _ARROW:
-            return self._copy_table()
-        return _arrays.own(self._file) if self.kind == "array" else self._file.copy_bytes()
 
     def buffer(self) -> memoryview:
         """Lends all bytes of the file, in place and read-only: an IPC file, an NPY file, bytes.
@@ -483,7 +290,7 @@ class Dataset:
             return array.astype(dtype)
         if not copy:
             return array
-        return array.copy() if self.kind in _ARROW else _arrays.own(self._file)
+        return array.copy() if self.kind in ARROW else _arrays.own(self._file)
 
     def __dlpack__(self, **options: Any) -> object:  # noqa: ANN401
         """The array's memory, for other array libraries that take read-only memory."""
@@ -526,50 +333,6 @@ class Dataset:
         if self.kind == "column":
             return f"column {self._file.names[0]!r} of {self.num_rows} rows"
         return f"{self.kind}, {self.nbytes} bytes"
-
-    def _as_table(self) -> Any:  # noqa: ANN401
-        """A table, or the column as a table of one, in place."""
-        if self.kind == "table":
-            return self.to_arrow()
-        return pyarrow().table([self.to_arrow()], names=self._file.names)
-
-    def _copy_table(self) -> Any:  # noqa: ANN401
-        """A table or column in memory of its own: all its bytes, or a part, written anew."""
-        pa = pyarrow()
-        self._file.check()
-        if self._file.is_whole:
-            whole = pa.py_buffer(self._file.copy_bytes())
-            return self._told(lambda: pa.ipc.open_file(whole).read_all())
-        self._file.probe()
-        table = self._as_table()
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        copied = pa.ipc.open_stream(sink.getvalue()).read_all()
-        return copied if self.kind == "table" else copied.column(0)
-
-    def _told(self, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-        """What pyarrow makes of the file, its refusals made those of this package."""
-        pa = pyarrow()
-        try:
-            return make()
-        except pa.ArrowException as error:
-            if isinstance(error, FamfsError):
-                raise
-            raise self._unsupported(
-                "Arrow table", f"pyarrow refuses it ({error}); buffer() lends its bytes"
-            ) from error
-
-    def _is_arrow(self, what: str, instead: str) -> None:
-        if self.kind not in _ARROW:
-            raise self._unsupported(what, instead)
-
-    def _table(self, what: str, instead: str) -> None:
-        if self.kind != "table":
-            raise self._unsupported(what, instead)
-
-    def _unsupported(self, what: str, instead: str) -> Unsupported:
-        return Unsupported(f"{self.path} ({self.kind}) has no {what}: {instead}")
 
 
 class _Lent(Dataset, _native.Buffer):

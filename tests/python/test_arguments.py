@@ -122,7 +122,7 @@ def test_errors_are_about_the_path_as_it_was_written(mnt, monkeypatch):
                 lambda path: famfs.publish({"a": np.ones(1)}, path),
             ),
             (famfs.NoSpace, f"{root}/big", lambda path: famfs.publish(bytes(70 << 20), path)),
-            (famfs.InvalidPath, f"{root}/d", famfs.open),
+            (famfs.Unsupported, f"{root}/d", famfs.open),
             (famfs.InvalidPath, f"{root}/file/x", famfs.mkdir),
             (famfs.InvalidPath, root, famfs.mkdir),
             (famfs.Busy, f"{root}/d", famfs.remove),
@@ -155,10 +155,10 @@ def test_a_backing_file_is_the_filename(tmp_path):
     assert caught.value.filename == str(tmp_path / "volume")
 
 
-def test_an_entry_of_a_directory_is_no_file(mnt):
+def test_an_entry_of_a_directory_opens_its_files(mnt):
     famfs.mkdir(f"{mnt}/d")
     (entry,) = famfs.ls(mnt)
-    with pytest.raises(famfs.InvalidPath, match=f"{mnt}/d: is a directory"):
+    with pytest.raises(famfs.NotFound, match=f"{mnt}/d: there is no file in it"):
         famfs.open(entry)
 
 

@@ -111,8 +111,9 @@ def test_paths_that_are_wrong(mnt, tmp_path):
     famfs.mkdir(f"{mnt}/d")
     for path, error in {
         f"{mnt}/nothing": famfs.NotFound,
-        f"{mnt}/d": famfs.InvalidPath,
-        mnt: famfs.InvalidPath,
+        # A directory opens as its tables.
+        f"{mnt}/d": famfs.NotFound,
+        mnt: famfs.Unsupported,
         f"{mnt}/a/../file": famfs.InvalidPath,
         f"{mnt}/a//file": famfs.InvalidPath,
         f"{mnt}/" + "n" * 80: famfs.InvalidPath,

@@ -163,6 +163,14 @@ impl File {
         py.detach(|| Ok(dataset.parts()?.len()))
     }
 
+    /// How many of its rows lie in each of those batches.
+    #[getter]
+    fn batch_rows(&self, py: Python<'_>) -> Result<Vec<usize>> {
+        let dataset = self.dataset()?;
+        let parts = py.detach(|| dataset.parts())?;
+        Ok(parts.into_iter().map(|(_, rows)| rows.len()).collect())
+    }
+
     /// The names of a table's columns; of a column, its own.
     #[getter]
     fn names(&self) -> Result<Vec<String>> {
