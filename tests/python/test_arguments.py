@@ -122,7 +122,6 @@ def test_errors_are_about_the_path_as_it_was_written(mnt, monkeypatch):
                 lambda path: famfs.publish({"a": np.ones(1)}, path),
             ),
             (famfs.NoSpace, f"{root}/big", lambda path: famfs.publish(bytes(70 << 20), path)),
-            (famfs.Unsupported, f"{root}/d", famfs.open),
             (famfs.InvalidPath, f"{root}/file/x", famfs.mkdir),
             (famfs.InvalidPath, root, famfs.mkdir),
             (famfs.Busy, f"{root}/d", famfs.remove),
