@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, TypeAlias, final
 
@@ -32,6 +32,7 @@ __all__ = [
     "publish_array",
     "publish_bytes",
     "publish_table",
+    "publish_tensors",
     "remove",
     "restore_ref",
     "run_cli",
@@ -133,6 +134,15 @@ def publish_table(
     data: object,
     *,
     batch_rows: int | None = None,
+    overwrite: bool = False,
+    mode: int | None = None,
+    progress: _Progress = None,
+) -> _Done: ...
+def publish_tensors(
+    path: str,
+    tensors: Sequence[tuple[str, str, Sequence[int]]],
+    parts: Sequence[Iterable[object]],
+    *,
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,

@@ -19,6 +19,7 @@ pub mod open;
 mod place;
 pub mod publish;
 mod reference;
+pub mod safetensors;
 mod unchecked;
 
 pub use error::{DataError, PeekError, PlaceError};

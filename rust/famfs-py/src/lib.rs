@@ -15,6 +15,7 @@ mod dataset;
 mod errors;
 mod publish;
 mod reference;
+mod tensors;
 mod testing;
 mod volume;
 
@@ -31,6 +32,8 @@ mod _native {
     use super::publish::{publish_array, publish_bytes, publish_table};
     #[pymodule_export]
     use super::reference::{Ref, restore_ref};
+    #[pymodule_export]
+    use super::tensors::publish_tensors;
     #[pymodule_export]
     use super::testing::copy_limit;
     #[pymodule_export]
