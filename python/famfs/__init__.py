@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from famfs._native import Ref
     from famfs._native import __version__ as __version__
+    from famfs._watch import Event, Watch, watch
     from famfs.convert import publish
     from famfs.dataset import Dataset, open
     from famfs.errors import (
@@ -62,6 +63,7 @@ __all__ = [
     "Corrupt",
     "Dataset",
     "Entry",
+    "Event",
     "FamfsError",
     "HostError",
     "InvalidPath",
@@ -77,6 +79,7 @@ __all__ = [
     "Unsupported",
     "Usage",
     "VolumeChanged",
+    "Watch",
     "df",
     "embedded",
     "exists",
@@ -92,6 +95,7 @@ __all__ = [
     "umount",
     "versions",
     "wait",
+    "watch",
 ]
 
 _MODULES = {
@@ -116,6 +120,7 @@ _MODULES = {
         "versions",
         "wait",
     ),
+    "famfs._watch": ("Event", "Watch", "watch"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

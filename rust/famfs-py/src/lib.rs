@@ -18,6 +18,7 @@ mod reference;
 mod tensors;
 mod testing;
 mod volume;
+mod watch;
 
 use pyo3::prelude::pymodule;
 
@@ -41,6 +42,8 @@ mod _native {
         check_size, df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list,
         parse_size, remove, umount, versions,
     };
+    #[pymodule_export]
+    use super::watch::Watcher;
 
     use pyo3::prelude::*;
     use std::ffi::OsString;
