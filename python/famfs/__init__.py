@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from famfs import aio as aio
     from famfs._native import Ref
     from famfs._native import __version__ as __version__
     from famfs._watch import Event, Watch, watch
@@ -80,6 +81,7 @@ __all__ = [
     "Usage",
     "VolumeChanged",
     "Watch",
+    "aio",
     "df",
     "embedded",
     "exists",
@@ -129,6 +131,8 @@ def __getattr__(name: str) -> object:
     """Imports what a name stands for when it is first used: `import famfs` stays light."""
     import importlib
 
+    if name == "aio":
+        return importlib.import_module("famfs.aio")
     module = _HOMES.get(name, "famfs.errors" if name in __all__ else None)
     if module is None:
         raise AttributeError(f"module 'famfs' has no attribute {name!r}")
