@@ -98,6 +98,21 @@ def test_what_another_process_publishes_is_told(mnt):
     assert [bytes(famfs.open(event.ref).buffer()) for event in found[::10]] == [b"0", b"10"]
 
 
+def test_nothing_is_told_of_a_publisher_that_is_killed(mnt):
+    code = """
+        import os, signal, sys, famfs
+        def die(done, total):
+            os.kill(os.getpid(), signal.SIGKILL)
+        famfs.publish(b"x" * 1000, f"{sys.argv[1]}/x", progress=die)
+    """
+    events = famfs.watch(mnt, timeout=0)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), mnt], check=False)
+    assert done.returncode == -9
+    assert list(events) == []
+    ref = famfs.publish(b"y", f"{mnt}/x")
+    assert [event.ref for event in events] == [ref]
+
+
 def test_closing_ends_it_from_another_thread(mnt):
     events = famfs.watch(mnt)
     found = []

@@ -17,6 +17,7 @@ mod kind;
 pub mod npy;
 pub mod open;
 mod place;
+pub mod preview;
 pub mod publish;
 mod reference;
 pub mod safetensors;

@@ -16,7 +16,6 @@ use crate::publish::{Done, Lent, Watcher, done, options};
 /// bytes in order, buffer by buffer. One is taken after the other, in the order of the file.
 #[pyfunction]
 #[pyo3(signature = (path, tensors, parts, *, overwrite=false, mode=None, progress=None))]
-#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub(crate) fn publish_tensors(
     py: Python<'_>,
     path: PathBuf,
