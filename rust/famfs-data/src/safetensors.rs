@@ -462,6 +462,32 @@ mod tests {
         }
 
         #[test]
+        fn a_damaged_header_is_refused_or_still_holds(
+            at in 0_usize..200,
+            byte in any::<u8>(),
+            cut in 0_usize..20,
+        ) {
+            let specs = [spec("a", "F32", &[4, 4]), spec("b", "BF16", &[3]), spec("c", "U8", &[])];
+            let plan = SafetensorsPlan::new(&specs).unwrap();
+            let mut bytes = plan.header().to_vec();
+            bytes.resize(usize::try_from(plan.size()).unwrap() - cut / 10, 0);
+            bytes[at] = byte;
+            // What is taken covers the file behind the header, each byte once.
+            if let Ok(found) = Safetensors::open(&bytes) {
+                let length = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+                let mut end = 8 + length;
+                for tensor in found.tensors() {
+                    prop_assert_eq!(tensor.range.start, end);
+                    let items: u64 = tensor.shape.iter().product();
+                    let size = items * tensor.dtype.bitsize() as u64 / 8;
+                    prop_assert_eq!(tensor.range.end - tensor.range.start, size);
+                    end = tensor.range.end;
+                }
+                prop_assert_eq!(end, bytes.len() as u64);
+            }
+        }
+
+        #[test]
         fn any_bytes_are_judged(header in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
             bytes.extend(header);
