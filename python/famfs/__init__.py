@@ -16,8 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from famfs import aio as aio
     from famfs._native import Ref
     from famfs._native import __version__ as __version__
+    from famfs._watch import Event, Watch, watch
     from famfs.convert import publish
     from famfs.dataset import Dataset, open
     from famfs.errors import (
@@ -62,6 +64,7 @@ __all__ = [
     "Corrupt",
     "Dataset",
     "Entry",
+    "Event",
     "FamfsError",
     "HostError",
     "InvalidPath",
@@ -77,6 +80,8 @@ __all__ = [
     "Unsupported",
     "Usage",
     "VolumeChanged",
+    "Watch",
+    "aio",
     "df",
     "embedded",
     "exists",
@@ -92,6 +97,7 @@ __all__ = [
     "umount",
     "versions",
     "wait",
+    "watch",
 ]
 
 _MODULES = {
@@ -116,6 +122,7 @@ _MODULES = {
         "versions",
         "wait",
     ),
+    "famfs._watch": ("Event", "Watch", "watch"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -124,6 +131,8 @@ def __getattr__(name: str) -> object:
     """Imports what a name stands for when it is first used: `import famfs` stays light."""
     import importlib
 
+    if name == "aio":
+        return importlib.import_module("famfs.aio")
     module = _HOMES.get(name, "famfs.errors" if name in __all__ else None)
     if module is None:
         raise AttributeError(f"module 'famfs' has no attribute {name!r}")

@@ -7,6 +7,7 @@ from typing_extensions import CapsuleType, disjoint_base
 _Progress: TypeAlias = Callable[[int, int], object] | None
 _Done: TypeAlias = tuple[Ref, str, int, int, int]
 _Entry: TypeAlias = tuple[str, Path, str, int, int | None, int, int, int, int, Ref | None]
+_News: TypeAlias = tuple[str, str, Path, int, Ref | None]
 _Mounting: TypeAlias = tuple[Path, Path, str | None, bool, str | None, str | None]
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Buffer",
     "File",
     "Ref",
+    "Watcher",
     "__version__",
     "check_size",
     "copy_limit",
@@ -32,6 +34,7 @@ __all__ = [
     "publish_array",
     "publish_bytes",
     "publish_table",
+    "publish_tensors",
     "remove",
     "restore_ref",
     "run_cli",
@@ -122,6 +125,11 @@ class Buffer:
     def __new__(cls, file: File, *, whole: bool = False) -> Self: ...
     def _release(self) -> None: ...
 
+@final
+class Watcher:
+    def __new__(cls, path: str, *, existing: bool = False) -> Self: ...
+    def poll(self) -> list[_News]: ...
+
 def restore_ref(uuid: bytes, path: bytes, index: int, selection: str | None) -> Ref: ...
 def open(path: str, *, verify: bool = False) -> File: ...
 def open_ref(reference: Ref, *, verify: bool = False) -> File: ...
@@ -149,6 +157,15 @@ def publish_table(
     data: object,
     *,
     batch_rows: int | None = None,
+    overwrite: bool = False,
+    mode: int | None = None,
+    progress: _Progress = None,
+) -> _Done: ...
+def publish_tensors(
+    path: str,
+    tensors: Sequence[tuple[str, str, Sequence[int]]],
+    parts: Sequence[Iterable[object]],
+    *,
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,

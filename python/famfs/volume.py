@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from famfs import _native
 from famfs._arguments import Size, read_mode, read_size
+from famfs._watch import end_of, is_over, pauses
 from famfs.errors import NotFound, NotMounted, Unsupported
 
 if TYPE_CHECKING:
@@ -224,15 +225,31 @@ def wait(path: Path, timeout: float | None = None) -> Entry:
         >>> famfs.wait(f"{mnt}/greeting", timeout=1).size
         5
     """
-    end = None if timeout is None else time.monotonic() + timeout
-    pause = 0.0005
+    end, rests = end_of(timeout), pauses()
     while True:
         with contextlib.suppress(NotFound):
             return stat(path)
-        if end is not None and time.monotonic() >= end:
-            raise TimeoutError(f"{os.fspath(path)}: nothing was published in {timeout} seconds")
-        time.sleep(pause)
-        pause = min(pause * 2, 0.05)
+        if is_over(end):
+            raise not_in_time(path, timeout)
+        time.sleep(next(rests))
+
+
+def not_in_time(path: Path, timeout: float | None) -> TimeoutError:
+    """Makes the error of a wait that was in vain.
+
+    Args:
+        path: What did not come.
+        timeout: Seconds that were waited.
+
+    Returns:
+        The error.
+
+    Example:
+        >>> from famfs import volume
+        >>> str(volume.not_in_time("/mnt/a", 3))
+        '/mnt/a: nothing was published in 3 seconds'
+    """
+    return TimeoutError(f"{os.fsdecode(path)}: nothing was published in {timeout} seconds")
 
 
 def df(path: Path) -> Usage:

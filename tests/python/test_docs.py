@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import duckdb
+import ml_dtypes
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -24,9 +26,22 @@ THINGS = {
 }
 
 
-def cells():
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+def table(text):
+    lines = [line for line in text.splitlines() if line.startswith("|")]
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [head, *rows]
+
+
+def things():
+    head, *rows = table(PAGE.read_text().partition("## What can be published")[2])
+    assert head[1:3] == ["for example", "kind"]
+    for _, examples, kind, *_ in rows:
+        for example in re.findall(r"`([^`]+)`", examples):
+            yield example, kind
+
+
+def cells():
+    head, *rows = table(PAGE.read_text().partition("## What can be published")[0])
     assert head == ["accessor", *THINGS]
     for accessors, *row in rows:
         for accessor in re.findall(r"`([^`]+)`", accessors):
@@ -107,3 +122,11 @@ def test_every_accessor_is_in_the_table():
     missing = {name for name in public if f"d.{name}" not in told}
     # What needs torch is tried where torch is.
     assert missing == {"close", "to_torch"}
+
+
+@pytest.mark.parametrize(("example", "kind"), list(things()))
+def test_what_can_be_published(mnt, example, kind):
+    names = {**NAMES, "duckdb": duckdb, "famfs": famfs, "ml_dtypes": ml_dtypes, "mnt": mnt}
+    thing = eval(example, names)
+    assert famfs.open(famfs.publish(thing, f"{mnt}/x")).kind == kind
+    assert famfs.stat(f"{mnt}/x").kind == kind

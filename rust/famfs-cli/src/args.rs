@@ -3,6 +3,7 @@
 //! Owns names and defaults. What can only be said of several options together is checked by the
 //! commands.
 
+mod looks;
 mod system;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use crate::size;
 
+pub(crate) use looks::{Ls, Show, Stat, Wait, Watch};
 pub(crate) use system::{
     Dax, DaxBind, DaxDriver, DaxVerb, Kmod, KmodBuild, KmodLoad, KmodVerb, Listing,
 };
@@ -60,6 +62,14 @@ pub(crate) enum Verb {
     Ls(Ls),
     /// Show all that is known of a file or directory
     Stat(Stat),
+    /// Show what a file holds: schema and first rows, shape and first values, or first bytes
+    Show(Show),
+    /// Wait until something is published under a name
+    Wait(Wait),
+    /// Print what is published, replaced and removed, as it happens
+    ///
+    /// A name is watched, and what lies in it where it is a directory. It ends with exit code 0.
+    Watch(Watch),
     /// Show how full volumes are
     Df(Df),
     /// Print files
@@ -330,33 +340,6 @@ pub(crate) struct Rm {
     pub(crate) force: bool,
 }
 
-/// Options of `ls`.
-#[derive(Debug, Args)]
-pub(crate) struct Ls {
-    /// Directory, or a file; by default the current directory
-    #[arg(default_value = ".")]
-    pub(crate) path: PathBuf,
-    /// Show mode, owner, size and the slot of the log
-    #[arg(short)]
-    pub(crate) long: bool,
-    /// List directories below too
-    #[arg(short = 'R', long)]
-    pub(crate) recursive: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Options of `stat`.
-#[derive(Debug, Args)]
-pub(crate) struct Stat {
-    /// File or directory
-    pub(crate) path: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Options of `df`.
 #[derive(Debug, Args)]
 pub(crate) struct Df {
@@ -560,6 +543,9 @@ mod tests {
             "famfs dax bind dax0.0",
             "famfs dax bind /dev/dax0.0 device_dax",
             "famfs dax unbind dax0.0",
+            "famfs show --rows 3 --json /mnt/f/a",
+            "famfs wait --timeout 0.5 /mnt/f/a",
+            "famfs watch --timeout 5 --existing --json /mnt/f",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
@@ -578,6 +564,8 @@ mod tests {
             "famfs kmod",
             "famfs dax bind dax0.0 kmem",
             "famfs dax unbind",
+            "famfs wait --timeout -1 /mnt/f/a",
+            "famfs watch --timeout nan /mnt/f",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

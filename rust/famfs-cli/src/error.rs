@@ -99,6 +99,18 @@ pub(crate) enum Error {
         /// What a read shows.
         read: u8,
     },
+    /// What was waited for did not come.
+    #[error(
+        "{}: nothing was published in {seconds} seconds; see what is there with `famfs ls`, or wait \
+         longer with --timeout",
+        path.display()
+    )]
+    NotInTime {
+        /// The name.
+        path: PathBuf,
+        /// How long was waited.
+        seconds: f64,
+    },
     /// Some of several things failed; each was told when it did.
     #[error("{failed} of {total} were not {done}; the reasons are above")]
     Some {
@@ -120,6 +132,9 @@ pub(crate) fn exit(error: &anyhow::Error, judges: bool) -> i32 {
         };
     }
     if let Some(error) = error.downcast_ref::<famfs::Error>() {
+        return error.face().exit;
+    }
+    if let Some(error) = error.downcast_ref::<famfs_data::DataError>() {
         return error.face().exit;
     }
     match error.downcast_ref() {

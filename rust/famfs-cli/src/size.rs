@@ -3,6 +3,8 @@
 //! K, M, G and T are powers of 1024, as the reference has them. Nothing is guessed or rounded: a
 //! size that isn't a whole number with a known unit is refused. Python reads its sizes here too.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 
 /// Reads a size: a whole number of bytes, or of a unit, with or without a space between.
@@ -54,6 +56,13 @@ pub fn parse(text: &str) -> Result<u64, String> {
 /// A size for people.
 pub(crate) fn show(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// Reads seconds, such as `0.5`.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?}: seconds were expected, such as 0.5 or 30");
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }
 
 /// Reads permission bits in octal, such as `0640`.

@@ -18,8 +18,10 @@ pub mod file;
 mod kind;
 pub mod npy;
 mod place;
+pub mod preview;
 pub mod publish;
 mod reference;
+pub mod safetensors;
 mod selection;
 mod unchecked;
 

@@ -15,9 +15,11 @@ mod dataset;
 mod errors;
 mod publish;
 mod reference;
+mod tensors;
 mod testing;
 mod values;
 mod volume;
+mod watch;
 
 use pyo3::prelude::pymodule;
 
@@ -33,6 +35,8 @@ mod _native {
     #[pymodule_export]
     use super::reference::{Ref, restore_ref};
     #[pymodule_export]
+    use super::tensors::publish_tensors;
+    #[pymodule_export]
     use super::testing::copy_limit;
     #[pymodule_export]
     use super::values::Memory;
@@ -41,6 +45,8 @@ mod _native {
         check_size, df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list,
         parse_size, remove, umount, versions,
     };
+    #[pymodule_export]
+    use super::watch::Watcher;
 
     use pyo3::prelude::*;
     use std::ffi::OsString;

@@ -24,9 +24,9 @@ use crate::errors::{Failure, Result, taken};
 use crate::reference::Ref;
 
 /// What is handed back: reference, kind, size, bytes taken as they were, bytes made anew.
-type Done = (Ref, &'static str, u64, u64, u64);
+pub(crate) type Done = (Ref, &'static str, u64, u64, u64);
 
-fn done(published: Published, borrowed: u64, owned: u64) -> Done {
+pub(crate) fn done(published: Published, borrowed: u64, owned: u64) -> Done {
     let reference = Ref {
         inner: published.reference,
     };
@@ -40,14 +40,14 @@ fn done(published: Published, borrowed: u64, owned: u64) -> Done {
 }
 
 /// A caller's progress function, called between two parts of the work.
-struct Watcher {
+pub(crate) struct Watcher {
     call: Option<Py<PyAny>>,
     failed: Option<PyErr>,
     told: Option<(u64, u64)>,
 }
 
 impl Watcher {
-    fn new(call: Option<Py<PyAny>>) -> Self {
+    pub(crate) fn new(call: Option<Py<PyAny>>) -> Self {
         Self {
             call,
             failed: None,
@@ -55,7 +55,7 @@ impl Watcher {
         }
     }
 
-    fn tell(&mut self, at: u64, total: u64) -> Result<(), DataError> {
+    pub(crate) fn tell(&mut self, at: u64, total: u64) -> Result<(), DataError> {
         let failed = Python::attach(|py| {
             // Ctrl-C is noticed here: what was reserved is given back.
             py.check_signals()?;
@@ -72,14 +72,14 @@ impl Watcher {
     }
 
     /// Tells that all is written, unless that was told.
-    fn finish(&mut self, total: u64) -> Result<(), DataError> {
+    pub(crate) fn finish(&mut self, total: u64) -> Result<(), DataError> {
         if self.told == Some((total, total)) {
             return Ok(());
         }
         self.tell(total, total)
     }
 
-    fn end<T>(self, path: &Path, result: Result<T, DataError>) -> Result<T> {
+    pub(crate) fn end<T>(self, path: &Path, result: Result<T, DataError>) -> Result<T> {
         match (self.failed, result) {
             (Some(error), Err(DataError::Stopped)) => Err(error.into()),
             (_, result) => result.map_err(Failure::about(path)),
@@ -116,7 +116,7 @@ impl Lent {
     }
 }
 
-fn options(overwrite: bool, mode: Option<u32>) -> Options {
+pub(crate) fn options(overwrite: bool, mode: Option<u32>) -> Options {
     Options { overwrite, mode }
 }
 

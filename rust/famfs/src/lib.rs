@@ -51,6 +51,7 @@ mod table;
 mod two_ways;
 mod view;
 mod volume;
+pub mod watch;
 mod writer;
 
 pub use coherence::Locality;

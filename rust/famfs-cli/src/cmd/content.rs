@@ -9,6 +9,7 @@ use famfs::mem::View;
 use famfs::{Reservation, Volume};
 
 use crate::error::Error;
+use crate::progress::Progress;
 
 /// Bytes that are worked on at once. A multiple of four, as seeded content asks for.
 pub(super) const PIECE: usize = 4 << 20;
@@ -22,16 +23,19 @@ pub(super) fn pieces(len: u64) -> impl Iterator<Item = (u64, usize)> {
 }
 
 /// Fills a reservation with the content of `seed`; seed 0 leaves the zeros that it has.
-pub(super) fn fill(reservation: &Reservation, seed: u32) -> Result<()> {
+pub(super) fn fill(reservation: &Reservation, path: &str, seed: u32) -> Result<()> {
     if seed == 0 {
         return Ok(());
     }
     let mut seeded = Seeded::new(seed);
     let mut buffer = buffer(reservation.size().0);
+    let progress = Progress::new(reservation.size().0, false);
+    progress.name(path);
     for (at, len) in pieces(reservation.size().0) {
         let piece = &mut buffer[..len];
         seeded.fill(piece);
         reservation.fill(FileOff(at), piece)?;
+        progress.add(len as u64);
     }
     Ok(())
 }
@@ -56,6 +60,8 @@ pub(super) fn compare(volume: &Volume, view: &View, path: &str, seed: u32) -> Re
     let len = view_len(view);
     let (mut expected, mut found) = (buffer(len), buffer(len));
     let mut seeded = Seeded::new(seed);
+    let progress = Progress::new(len, false);
+    progress.name(path);
     for (at, len) in pieces(len) {
         let (expected, found) = (&mut expected[..len], &mut found[..len]);
         seeded.fill(expected);
@@ -70,6 +76,7 @@ pub(super) fn compare(volume: &Volume, view: &View, path: &str, seed: u32) -> Re
             }
             .into());
         }
+        progress.add(len as u64);
     }
     Ok(())
 }

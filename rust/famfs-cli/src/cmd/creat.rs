@@ -48,7 +48,7 @@ pub(super) fn run(args: &Creat, output: &mut Output) -> Result<i32> {
         let reservation = volume
             .reserve(ByteLen(file.size), args.interleave.layout())
             .map_err(|error| error.about(&file.path))?;
-        content::fill(&reservation, file.seed)?;
+        content::fill(&reservation, &file.path.display().to_string(), file.seed)?;
         as_asked.insert(path.to_string(), file.path.display().to_string());
         files.push(Publication {
             reservation,

@@ -3,7 +3,8 @@
 use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
-use famfs::Stat;
+use famfs::{Stat, Volume};
+use famfs_data::catalog;
 use serde::Serialize;
 
 use super::named;
@@ -14,10 +15,14 @@ use crate::size::show_mode;
 
 /// A name, as it is listed.
 #[derive(Debug, Serialize)]
-struct Entry {
+pub(super) struct Entry {
     #[serde(flatten)]
     path: JsonPath,
     kind: &'static str,
+    /// Of a table, and the length of an array's first axis.
+    rows: Option<u64>,
+    /// Of a table.
+    columns: Option<u64>,
     size: u64,
     mode: String,
     uid: u32,
@@ -48,11 +53,15 @@ struct Version {
     current: bool,
 }
 
-impl From<&Stat> for Entry {
-    fn from(stat: &Stat) -> Self {
+impl Entry {
+    /// What is told of a name: of a file also what it holds.
+    pub(super) fn of(volume: &Volume, stat: &Stat) -> Self {
+        let (kind, rows, columns) = content(volume, stat);
         Self {
             path: JsonPath::new(&stat.path),
-            kind: kind(stat),
+            kind,
+            rows,
+            columns,
             size: stat.size.0,
             mode: show_mode(stat.owner.mode),
             uid: stat.owner.uid,
@@ -62,8 +71,15 @@ impl From<&Stat> for Entry {
     }
 }
 
-fn kind(stat: &Stat) -> &'static str {
-    if stat.is_dir() { "directory" } else { "file" }
+/// Kind, rows and columns. One file whose memory is lost doesn't keep the others from being listed.
+fn content(volume: &Volume, stat: &Stat) -> (&'static str, Option<u64>, Option<u64>) {
+    if stat.is_dir() {
+        return ("directory", None, None);
+    }
+    match catalog::summary(volume, stat) {
+        Ok(found) => (found.kind.name(), found.rows, found.columns),
+        Err(_) => ("unreadable", None, None),
+    }
 }
 
 /// Lists a directory, or a file.
@@ -83,7 +99,10 @@ pub(super) fn ls(args: &args::Ls, output: &mut Output) -> Result<i32> {
     };
     found.sort_by(|one, other| one.path.cmp(&other.path));
     if args.json {
-        let entries: Vec<_> = found.iter().map(Entry::from).collect();
+        let entries: Vec<_> = found
+            .iter()
+            .map(|stat| Entry::of(&named.volume, stat))
+            .collect();
         output.json(&entries)?;
         return Ok(0);
     }
@@ -100,7 +119,9 @@ pub(super) fn ls(args: &args::Ls, output: &mut Output) -> Result<i32> {
         }
         return Ok(0);
     }
+    let count = |count: Option<u64>| count.map_or_else(String::new, |count| count.to_string());
     let rows = found.iter().map(|stat| {
+        let (kind, rows, columns) = content(&named.volume, stat);
         vec![
             format!(
                 "{}{}",
@@ -109,13 +130,18 @@ pub(super) fn ls(args: &args::Ls, output: &mut Output) -> Result<i32> {
             ),
             stat.owner.uid.to_string(),
             stat.owner.gid.to_string(),
+            kind.to_owned(),
+            count(rows),
+            count(columns),
             stat.size.to_string(),
             stat.slot.to_string(),
             name(stat),
         ]
     });
-    let head = ["MODE", "UID", "GID", "SIZE", "SLOT", "NAME"];
-    output.table(&head, &[1, 2, 3, 4], rows.collect())?;
+    let head = [
+        "MODE", "UID", "GID", "KIND", "ROWS", "COLUMNS", "SIZE", "SLOT", "NAME",
+    ];
+    output.table(&head, &[1, 2, 4, 5, 6, 7], rows.collect())?;
     Ok(0)
 }
 
@@ -126,7 +152,7 @@ pub(super) fn stat(args: &args::Stat, output: &mut Output) -> Result<i32> {
     let seen = stat.seen.duration_since(UNIX_EPOCH).unwrap_or_default();
     if args.json {
         output.json(&Detail {
-            entry: (&stat).into(),
+            entry: Entry::of(&named.volume, &stat),
             volume: named.volume.uuid(),
             first_seen: seen.as_secs(),
             map: stat.map.as_ref().map(MapReport::from),
@@ -136,7 +162,14 @@ pub(super) fn stat(args: &args::Stat, output: &mut Output) -> Result<i32> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     row("path", show_path(&stat.path));
-    row("kind", kind(&stat).into());
+    let (kind, lines, columns) = content(&named.volume, &stat);
+    row("kind", kind.into());
+    if let Some(lines) = lines {
+        row("rows", lines.to_string());
+    }
+    if let Some(columns) = columns {
+        row("columns", columns.to_string());
+    }
     row("size", format!("{} bytes", stat.size));
     row("mode", show_mode(stat.owner.mode));
     row("uid", stat.owner.uid.to_string());

@@ -21,6 +21,8 @@ mod mount;
 mod names;
 mod read;
 mod report;
+mod show;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,9 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<i32> {
         Verb::Rm(args) => names::rm(&args),
         Verb::Ls(args) => ls::ls(&args, output),
         Verb::Stat(args) => ls::stat(&args, output),
+        Verb::Show(args) => show::run(&args, output),
+        Verb::Wait(args) => watch::wait(&args, output),
+        Verb::Watch(args) => watch::watch(&args, output),
         Verb::Versions(args) => ls::versions(&args, output),
         Verb::Df(args) => df::run(&args, output),
         Verb::Cat(args) => read::cat(&args, output),

@@ -13,6 +13,7 @@ use super::{mount_at, named};
 use crate::args::{Cat, Chkread, Verify};
 use crate::error::Error;
 use crate::output::Output;
+use crate::progress::Progress;
 
 /// Prints files.
 pub(super) fn cat(args: &Cat, output: &mut Output) -> Result<i32> {
@@ -128,6 +129,8 @@ pub(super) fn chkread(args: &Chkread, output: &mut Output) -> Result<i32> {
 
 fn compare_read(both: &TwoWays, what: &str) -> Result<()> {
     let (mut mapped, mut read) = (buffer(both.size()), buffer(both.size()));
+    let progress = Progress::new(both.size(), false);
+    progress.name(what);
     for (at, len) in pieces(both.size()) {
         let (mapped, read) = (&mut mapped[..len], &mut read[..len]);
         both.read(at, mapped, read)?;
@@ -140,6 +143,7 @@ fn compare_read(both: &TwoWays, what: &str) -> Result<()> {
             }
             .into());
         }
+        progress.add(len as u64);
     }
     Ok(())
 }

@@ -1,0 +1,157 @@
+"""Publishing: what Python has, made into what a volume keeps, without a copy on the way."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from famfs import _native
+from famfs._arguments import read_mode
+from famfs.convert import arrays, dicts, frames
+from famfs.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from famfs._native import Ref
+
+
+class Published(NamedTuple):
+    """What came of publishing."""
+
+    ref: Ref
+    kind: str
+    size: int
+    """Bytes of the file."""
+    borrowed: int
+    """Bytes of it that were the caller's, copied once, from where they were."""
+    owned: int
+    """Bytes of it that were made for it: headers, bitmaps and offsets that had to move."""
+
+
+def publish(
+    obj: object,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    checksum: bool = False,
+    batch_rows: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    mode: int | None = None,
+) -> Ref:
+    """Publishes an object as a file that other processes and hosts open without a copy.
+
+    The bytes are written once, straight to where they stay. The file appears in one step when all
+    of it is there, and its bytes are never touched again.
+
+    Args:
+        obj: A table, record batch or reader (anything with `__arrow_c_stream__` or
+            `__arrow_c_array__`), a pandas or polars frame or series, an array or tensor (anything
+            NumPy takes without Python objects), a dict of arrays, or bytes. A dict of equally long
+            1-D arrays is a table; one of any other arrays, or of PyTorch's tensors, a safetensors
+            file.
+        path: Where, below a mount point.
+        overwrite: Put it in the place of a file that is there, as its new version. Who has the old
+            one open keeps it, and its reference still opens it.
+        checksum: Not there yet.
+        batch_rows: Keep partitions of so many rows in a table; otherwise it has as few record
+            batches as possible, so that a column is one array.
+        progress: Called with bytes written and bytes in all: now and then, and at least once, at
+            the end with both the same, also where that is 0. What it raises stops the publishing,
+            and nothing is published.
+        mode: Permission bits, such as 0o640; by default 0o666 without the umask.
+
+    Returns:
+        The reference of what was published.
+
+    Raises:
+        AlreadyExists: The name is taken, and `overwrite` is not set.
+        FamfsError: The mode has bits that none has.
+        NoSpace: The volume or its log is full.
+        NotFound: The directory is missing.
+        NotMaster: Another host publishes to this volume.
+        NotMounted: The path lies under no mount.
+        Unsupported: The object can't be published as it is; the message says what can.
+
+    Example:
+        >>> import famfs
+        >>> ref = famfs.publish(b"hello", f"{mnt}/greeting")
+        >>> bytes(famfs.open(ref).buffer())
+        b'hello'
+    """
+    if checksum:
+        raise Unsupported("checksum: not there yet; publish without it")
+    if batch_rows is not None and batch_rows < 1:
+        raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
+    where = os.fsdecode(path)
+    options: dict[str, Any] = {
+        "overwrite": overwrite,
+        "mode": read_mode(mode),
+        "progress": progress,
+    }
+    return publish_counted(obj, where, batch_rows=batch_rows, **options).ref
+
+
+def publish_counted(
+    obj: object,
+    path: str,
+    *,
+    batch_rows: int | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Published:
+    """Publishes, and counts the bytes.
+
+    Args:
+        obj: As `publish`.
+        path: As `publish`.
+        batch_rows: As `publish`.
+        **options: As `publish`: overwrite, mode and progress.
+
+    Returns:
+        The reference, and what was copied.
+
+    Raises:
+        Unsupported: As `publish`.
+
+    Example:
+        >>> from famfs import convert
+        >>> convert.publish_counted(b"hello", f"{mnt}/greeting").borrowed
+        5
+    """
+    table = dicts.take(obj) if isinstance(obj, dict) else frames.take(obj)
+    if isinstance(table, dicts.Tensors):
+        if batch_rows is not None:
+            raise Unsupported("batch_rows is for tables, not for a dict of tensors")
+        return Published(*_native.publish_tensors(path, *table, **options))
+    if table is not None:
+        return Published(*_native.publish_table(path, table, batch_rows=batch_rows, **options))
+    if batch_rows is not None:
+        raise Unsupported(f"batch_rows is for tables, not for {arrays.name(obj)}")
+    data = arrays.plain_bytes(obj)
+    if data is not None:
+        return Published(*_native.publish_bytes(path, data, **options))
+    array = arrays.take(obj)
+    descr, fortran, shape = arrays.header(array)
+    parts = arrays.parts(array, fortran=fortran)
+    return Published(*_native.publish_array(path, descr, fortran, shape, parts, **options))
+
+
+def to_table(obj: Any) -> Any:  # noqa: ANN401
+    """Makes what stands for a table into something with the Arrow PyCapsule protocol.
+
+    Args:
+        obj: Anything.
+
+    Returns:
+        The table, its values where they were; None where it is no table.
+
+    Raises:
+        Unsupported: It is a frame or dict that can't be a table.
+
+    Example:
+        >>> from famfs import convert
+        >>> convert.to_table({"a": np.arange(3)}).num_rows
+        3
+    """
+    taken = dicts.take(obj) if isinstance(obj, dict) else frames.take(obj)
+    return None if isinstance(taken, dicts.Tensors) else taken

@@ -1,0 +1,194 @@
+"""Frames, tables and columns: made into what has the Arrow PyCapsule protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from famfs._arrow import pyarrow
+from famfs.convert.arrays import comes_from
+from famfs.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ONE = "values"
+"""The column's name where a column without a name is published."""
+
+
+def take(obj: Any) -> Any:  # noqa: ANN401
+    """Takes what stands for a table, or for one column of one.
+
+    Args:
+        obj: Anything but a dict.
+
+    Returns:
+        Something with the Arrow PyCapsule protocol, its values where they were; None where it is
+        no table.
+
+    Raises:
+        Unsupported: It is a frame that can't be a table.
+
+    Example:
+        >>> import pandas as pd
+        >>> from famfs.convert import frames
+        >>> frames.take(pd.Series([1, 2, 3], name="n")).column_names
+        ['n']
+    """
+    column = masked(obj)
+    if column is not None:
+        return pyarrow("a masked array").table({ONE: column})
+    if comes_from(obj, "pandas"):
+        return _pandas_table(obj)
+    if comes_from(obj, "polars"):
+        return _polars_table(obj)
+    if comes_from(obj, "pyarrow"):
+        obj = _pyarrow_column(obj)
+    if hasattr(obj, "__arrow_c_stream__") or hasattr(obj, "__arrow_c_array__"):
+        if comes_from(obj, "famfs") and getattr(obj, "kind", None) != "table":
+            return None
+        return obj
+    return None
+
+
+def masked(obj: object) -> Any:  # noqa: ANN401
+    """Takes a masked array of one axis as a column, with nulls where it is masked.
+
+    Args:
+        obj: Anything.
+
+    Returns:
+        A `pyarrow.Array`; None for anything else, and for masked arrays of several axes.
+
+    Raises:
+        Unsupported: Arrow doesn't have its type.
+
+    Example:
+        >>> from famfs.convert import frames
+        >>> frames.masked(np.ma.masked_array([1, 2], [False, True])).to_pylist()
+        [1, None]
+    """
+    if not comes_from(obj, "numpy"):
+        return None
+    import numpy as np
+
+    if not isinstance(obj, np.ma.MaskedArray) or obj.ndim != 1:
+        return None
+    pa = pyarrow("a masked array")
+    values = obj if obj.dtype.isnative else obj.astype(obj.dtype.newbyteorder("="))
+    try:
+        return pa.array(values.data, mask=np.ma.getmaskarray(values), from_pandas=False)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise Unsupported(
+            f"a masked array that Arrow refuses: {error}; convert it, or publish "
+            "array.filled(value)"
+        ) from error
+
+
+def _pyarrow_column(obj: Any) -> Any:  # noqa: ANN401
+    """A column by itself made a table of one; structs are left to be taken as rows."""
+    pa = pyarrow()
+    if isinstance(obj, pa.Array | pa.ChunkedArray) and not pa.types.is_struct(obj.type):
+        return pa.table({ONE: obj})
+    return obj
+
+
+def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
+    """A frame with its index and metadata; NaN stays NaN, so that columns come back uncopied."""
+    import pandas as pd
+
+    if isinstance(obj, pd.Series):
+        # One without a name would be named 0, and no column's name is a number.
+        obj = obj.to_frame(ONE if obj.name is None else obj.name)
+    if not isinstance(obj, pd.DataFrame):
+        return None
+    pa = pyarrow("a pandas frame")
+    if not obj.columns.is_unique:
+        twice = ", ".join(repr(name) for name in obj.columns[obj.columns.duplicated()].unique())
+        raise Unsupported(
+            f"a frame with several columns of the name {twice}: frame.set_axis([...], axis=1) "
+            "renames them"
+        )
+    sparse = [repr(name) for name, t in obj.dtypes.items() if isinstance(t, pd.SparseDtype)]
+    if sparse:
+        raise Unsupported(
+            f"a frame with sparse columns ({', '.join(sparse)}), which Arrow hasn't: publish "
+            "frame.sparse.to_dense(), or convert those columns"
+        )
+    try:
+        table = pa.Table.from_pandas(obj)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise Unsupported(
+            f"a frame with a column that Arrow refuses: {error}; convert that column, for example "
+            "to strings"
+        ) from error
+    for i, dtype in enumerate(obj.dtypes):
+        # Columns come first and in order; index levels follow.
+        if table.column(i).null_count and getattr(dtype, "kind", "") == "f" and _is_numpy(dtype):
+            values = pa.array(obj.iloc[:, i].to_numpy(), from_pandas=False)
+            table = table.set_column(i, table.field(i), values)
+    return table
+
+
+def _polars_table(obj: Any) -> Any:  # noqa: ANN401
+    """A polars frame, or a series as one; a series of structs is left to be taken as rows."""
+    import polars as pl
+
+    if isinstance(obj, pl.LazyFrame):
+        raise Unsupported("a polars LazyFrame has no rows yet: publish frame.collect()")
+    if not hasattr(obj, "__arrow_c_stream__"):
+        return None
+    if isinstance(obj, pl.Series) and not isinstance(obj.dtype, pl.Struct):
+        obj = obj.to_frame(obj.name or ONE)
+    schema = dict(obj.schema) if hasattr(obj, "schema") else {obj.name: obj.dtype}
+    _refuse_objects(schema)
+    if any(_holds(dtype, pl.Null) for dtype in schema.values()):
+        # What polars hands out of these is not quite Arrow's; pyarrow takes it, and mends it.
+        return pyarrow("a polars frame with a column of nulls").table(obj)
+    return obj
+
+
+def refuse_objects(name: object, column: Any) -> None:  # noqa: ANN401
+    """Refuses a column of Python objects.
+
+    Args:
+        name: The column's name.
+        column: Anything with the Arrow PyCapsule protocol.
+
+    Raises:
+        Unsupported: It is a polars series of them.
+
+    Example:
+        >>> import polars as pl
+        >>> from famfs.convert import frames
+        >>> frames.refuse_objects("n", pl.Series([1, 2]))
+    """
+    if comes_from(column, "polars"):
+        _refuse_objects({str(name): getattr(column, "dtype", None)})
+
+
+def _refuse_objects(schema: Mapping[str, Any]) -> None:
+    """Refuses columns of Python objects, which polars hands out as their addresses."""
+    import polars as pl
+
+    for name, dtype in schema.items():
+        if _holds(dtype, pl.Object):
+            raise Unsupported(
+                f"a polars column of Python objects ({name!r}): they are not memory that others "
+                "can read; give it a type, for example "
+                "pl.Series(name, [str(value) for value in series])"
+            )
+
+
+def _holds(dtype: Any, wanted: Any) -> bool:  # noqa: ANN401
+    """Whether a polars type is, or has within, the type that is wanted."""
+    if dtype == wanted:
+        return True
+    parts = [field.dtype for field in getattr(dtype, "fields", ())]
+    inner = getattr(dtype, "inner", None)
+    return any(_holds(part, wanted) for part in (*parts, *([inner] if inner is not None else [])))
+
+
+def _is_numpy(dtype: object) -> bool:
+    import numpy as np
+
+    return isinstance(dtype, np.dtype)
