@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from famfs._native import Ref
     from famfs._native import __version__ as __version__
+    from famfs.build import create, create_table
     from famfs.convert import publish
     from famfs.dataset import Dataset, open
     from famfs.errors import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         Unsupported,
         VolumeChanged,
     )
+    from famfs.transactions import Transaction, transaction
     from famfs.volume import (
         Entry,
         Mount,
@@ -74,9 +76,12 @@ __all__ = [
     "PermissionDenied",
     "ReadOnlyVolume",
     "Ref",
+    "Transaction",
     "Unsupported",
     "Usage",
     "VolumeChanged",
+    "create",
+    "create_table",
     "df",
     "embedded",
     "exists",
@@ -89,6 +94,7 @@ __all__ = [
     "publish",
     "remove",
     "stat",
+    "transaction",
     "umount",
     "versions",
     "wait",
@@ -96,8 +102,10 @@ __all__ = [
 
 _MODULES = {
     "famfs._native": ("Ref", "__version__"),
+    "famfs.build": ("create", "create_table"),
     "famfs.convert": ("publish",),
     "famfs.dataset": ("Dataset", "open"),
+    "famfs.transactions": ("Transaction", "transaction"),
     "famfs.volume": (
         "Entry",
         "Mount",

@@ -5,18 +5,26 @@ from typing import Any, Self, SupportsIndex, TypeAlias, final
 from typing_extensions import CapsuleType, disjoint_base
 
 _Progress: TypeAlias = Callable[[int, int], object] | None
-_Done: TypeAlias = tuple[Ref, str, int, int, int]
+# The reference of a transaction's file is None, which only that one's code may meet.
+_Done: TypeAlias = tuple[Any, str, int, int, int]
+_Room: TypeAlias = tuple[int, int]
+_Column: TypeAlias = tuple[str, str, int, _Room | None, _Room, _Room]
 _Entry: TypeAlias = tuple[str, Path, str, int, int | None, int, int, int, int, Ref | None]
 _Mounting: TypeAlias = tuple[Path, Path, str | None, bool, str | None, str | None]
 
 __all__ = [
     "Batch",
     "Buffer",
+    "Building",
     "File",
+    "Memory",
     "Ref",
+    "Transaction",
     "__version__",
     "check_size",
     "copy_limit",
+    "create_array",
+    "create_table",
     "df",
     "embedded_mount",
     "entry",
@@ -106,6 +114,52 @@ class Buffer:
     def __new__(cls, file: File, *, whole: bool = False) -> Self: ...
     def _release(self) -> None: ...
 
+@final
+class Building:
+    @property
+    def data_at(self) -> int: ...
+    @property
+    def columns(self) -> list[_Column]: ...
+    def lend(self, at: int, len: int) -> Memory: ...
+    def put(self, at: int, data: object) -> None: ...
+    def commit(self, filled: list[tuple[int, int]]) -> Ref | None: ...
+    def abandon(self) -> None: ...
+
+@final
+class Memory:
+    @property
+    def address(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Transaction:
+    def __new__(cls, *, place: str | None = None, token: str | None = None) -> Self: ...
+    @property
+    def token(self) -> str: ...
+    def commit(self) -> list[Ref]: ...
+    def abandon(self) -> None: ...
+
+def create_array(
+    path: str,
+    descr: str,
+    fortran_order: bool,
+    shape: list[int],
+    *,
+    zero: bool = False,
+    overwrite: bool = False,
+    mode: int | None = None,
+    transaction: Transaction | None = None,
+) -> Building: ...
+def create_table(
+    path: str,
+    schema: object,
+    rows: int,
+    sizes: dict[str, int],
+    *,
+    overwrite: bool = False,
+    mode: int | None = None,
+    transaction: Transaction | None = None,
+) -> Building: ...
 def restore_ref(uuid: bytes, path: bytes, index: int, selection: str | None) -> Ref: ...
 def open(path: str, *, verify: bool = False) -> File: ...
 def open_ref(reference: Ref, *, verify: bool = False) -> File: ...
@@ -116,6 +170,7 @@ def publish_bytes(
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,
+    transaction: Transaction | None = None,
 ) -> _Done: ...
 def publish_array(
     path: str,
@@ -127,6 +182,7 @@ def publish_array(
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,
+    transaction: Transaction | None = None,
 ) -> _Done: ...
 def publish_table(
     path: str,
@@ -136,6 +192,7 @@ def publish_table(
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,
+    transaction: Transaction | None = None,
 ) -> _Done: ...
 def ls(path: str) -> list[_Entry]: ...
 def entry(path: str) -> _Entry: ...

@@ -84,17 +84,51 @@ def publish(
         >>> bytes(famfs.open(ref).buffer())
         b'hello'
     """
+    options: dict[str, Any] = {"overwrite": overwrite, "mode": mode, "progress": progress}
+    return publish_within(
+        None, obj, path, checksum=checksum, batch_rows=batch_rows, **options
+    ).ref
+
+
+def publish_within(
+    transaction: _native.Transaction | None,
+    obj: object,
+    path: str | os.PathLike[str],
+    *,
+    checksum: bool = False,
+    batch_rows: int | None = None,
+    mode: int | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Published:
+    """Publishes for a transaction, if there is one: the file appears when that is committed.
+
+    Args:
+        transaction: The transaction.
+        obj: As `publish`.
+        path: As `publish`.
+        checksum: As `publish`.
+        batch_rows: As `publish`.
+        mode: As `publish`.
+        **options: As `publish`: overwrite and progress.
+
+    Returns:
+        What was published; of a transaction's file there is no reference yet.
+
+    Raises:
+        Unsupported: As `publish`.
+
+    Example:
+        >>> from famfs import convert
+        >>> convert.publish_within(None, b"hello", f"{mnt}/greeting").size
+        5
+    """
     if checksum:
         raise Unsupported("checksum: not there yet; publish without it")
     if batch_rows is not None and batch_rows < 1:
         raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
+    options["mode"] = read_mode(mode)
     where = os.fsdecode(path)
-    options: dict[str, Any] = {
-        "overwrite": overwrite,
-        "mode": read_mode(mode),
-        "progress": progress,
-    }
-    return publish_counted(obj, where, batch_rows=batch_rows, **options).ref
+    return publish_counted(obj, where, batch_rows=batch_rows, transaction=transaction, **options)
 
 
 def publish_counted(
@@ -110,7 +144,7 @@ def publish_counted(
         obj: As `publish`.
         path: As `publish`.
         batch_rows: As `publish`.
-        **options: As `publish`: overwrite, mode and progress.
+        **options: As `publish`: overwrite, mode and progress; and a native transaction.
 
     Returns:
         The reference, and what was copied.
@@ -372,6 +406,29 @@ def _checked(array: np.ndarray[Any, Any], obj: object) -> np.ndarray[Any, Any]:
     return array
 
 
+def header_of(dtype: np.dtype[Any]) -> str:
+    """What an NPY header says of a type.
+
+    Args:
+        dtype: The type.
+
+    Returns:
+        NumPy's description of it, as text.
+
+    Raises:
+        Unsupported: Arrays of it can't be published.
+
+    Example:
+        >>> from famfs import convert
+        >>> convert.header_of(np.dtype("f8"))
+        '<f8'
+    """
+    import numpy as np
+
+    array = np.empty(0, dtype)
+    return _header(_checked(array, array))[0]
+
+
 def _header(array: np.ndarray[Any, Any]) -> tuple[str, bool, list[int]]:
     """What an NPY header says of an array: type, order, shape."""
     import numpy as np
@@ -416,20 +473,33 @@ def _clean(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The array, copied where NumPy leaves bytes as they were that belong to no field."""
     import numpy as np
 
-    if not _has_gaps(array.dtype):
+    if not has_gaps(array.dtype):
         return array
     clean = np.zeros(array.shape, array.dtype)
     _copy_fields(clean, array)
     return clean
 
 
-def _has_gaps(dtype: np.dtype[Any]) -> bool:
+def has_gaps(dtype: np.dtype[Any]) -> bool:
+    """Whether items of a type have bytes that belong to no field.
+
+    Args:
+        dtype: The type.
+
+    Returns:
+        Whether they have.
+
+    Example:
+        >>> from famfs import convert
+        >>> convert.has_gaps(np.dtype([("a", "i1"), ("b", "i4")], align=True))
+        True
+    """
     if dtype.subdtype is not None:
-        return _has_gaps(dtype.base)
+        return has_gaps(dtype.base)
     if dtype.fields is None or dtype.names is None:
         return False
     fields = [dtype.fields[name][0] for name in dtype.names]
-    return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(_has_gaps, fields))
+    return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(has_gaps, fields))
 
 
 def _copy_fields(to: np.ndarray[Any, Any], array: np.ndarray[Any, Any]) -> None:

@@ -19,6 +19,7 @@ pub mod open;
 mod place;
 pub mod publish;
 mod reference;
+pub mod transaction;
 mod unchecked;
 
 pub use error::{DataError, PeekError, PlaceError};
@@ -27,3 +28,4 @@ pub use open::Dataset;
 pub use place::{Peek, Place};
 pub use publish::{Options, Published};
 pub use reference::{Ref, SCHEME, Selection};
+pub use transaction::Transaction;

@@ -10,12 +10,14 @@
 )]
 
 mod buffer;
+mod build;
 mod copy;
 mod dataset;
 mod errors;
 mod publish;
 mod reference;
 mod testing;
+mod transaction;
 mod volume;
 
 use pyo3::prelude::pymodule;
@@ -26,6 +28,8 @@ mod _native {
     #[pymodule_export]
     use super::buffer::Buffer;
     #[pymodule_export]
+    use super::build::{Building, Memory, create_array, create_table};
+    #[pymodule_export]
     use super::dataset::{Batch, File, open, open_ref};
     #[pymodule_export]
     use super::publish::{publish_array, publish_bytes, publish_table};
@@ -33,6 +37,8 @@ mod _native {
     use super::reference::{Ref, restore_ref};
     #[pymodule_export]
     use super::testing::copy_limit;
+    #[pymodule_export]
+    use super::transaction::Transaction;
     #[pymodule_export]
     use super::volume::{
         check_size, df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list,

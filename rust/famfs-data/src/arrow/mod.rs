@@ -3,6 +3,7 @@
 //! [`ArrowPlan`] lays a table out and writes it; [`ArrowFile`] opens one in place. The files are
 //! standard: nothing here needs the other half.
 
+mod blank;
 mod body;
 mod build;
 pub(crate) mod check;
@@ -18,6 +19,7 @@ mod schema;
 mod variants;
 mod views;
 
+pub use blank::{Blank, Column, Filled, Room, Values};
 pub use layout::{ArrowPlan, PlanOptions, Span};
 pub use metadata::ArrowMetadata;
 pub use open::ArrowFile;
