@@ -135,7 +135,8 @@ class _Fixed(Column):
             shape = (self.rows, *inner)
             at, size = self.data
             if size:
-                memory = self.native.lend(at, size)
+                # NumPy's types know no buffers but Python's own.
+                memory: Any = self.native.lend(at, size)
                 self._array = np.ndarray(shape, dtype, buffer=memory)
             else:
                 self._array = np.empty(shape, dtype)
@@ -189,7 +190,7 @@ class _Bytes(Column):
 
         self._used = 0
         self._end = 0
-        memory = self.native.lend(*self.data)
+        memory: Any = self.native.lend(*self.data)
         self._offsets = np.ndarray((self.rows + 1,), f"<i{self.width}", buffer=memory)
         self._offsets[0] = 0
 
@@ -246,9 +247,10 @@ def column_of(
         The column.
 
     Example:
+        >>> import pyarrow as pa
         >>> from famfs import _columns
-        >>> _columns.column_of(None, ("a", "fixed", 8, None, (0, 0), (0, 0)), pa.field("a",
-        ... pa.int64()), 0).lacking()
+        >>> place = ("a", "fixed", 8, None, (0, 0), (0, 0))
+        >>> _columns.column_of(None, place, pa.field("a", pa.int64()), 0).lacking()
         ''
     """
     return _KINDS[place[1]](native, place, field, rows)
@@ -300,10 +302,8 @@ def _items(kind: Any, width: int) -> tuple[np.dtype[Any], tuple[int, ...]]:  # n
         return np.dtype(kind.to_pandas_dtype()), ()
     if types.is_date32(kind) or types.is_time(kind):
         return np.dtype(f"i{width}"), ()
-    if types.is_date64(kind):
-        return np.dtype("datetime64[ms]"), ()
-    if types.is_timestamp(kind):
-        return np.dtype(f"datetime64[{kind.unit}]"), ()
+    if types.is_date64(kind) or types.is_timestamp(kind):
+        return np.dtype(f"datetime64[{getattr(kind, 'unit', 'ms')}]"), ()
     if types.is_duration(kind):
         return np.dtype(f"timedelta64[{kind.unit}]"), ()
     return np.dtype(np.uint8), (width,)

@@ -198,7 +198,8 @@ class _Array:
         for axis in shape:
             nbytes *= axis
         if nbytes:
-            memory = native.lend(native.data_at, nbytes)
+            # NumPy's types know no buffers but Python's own.
+            memory: Any = native.lend(native.data_at, nbytes)
             self.handed = np.ndarray(shape, dtype, buffer=memory, order=order)
         else:
             self.handed = np.empty(shape, dtype, order=order)
@@ -423,9 +424,7 @@ class _Table:
     def __init__(self, native: _native.Building, types: Any, rows: int, path: str) -> None:  # noqa: ANN401
         self._path = path
         pairs = zip(native.columns, types, strict=True)
-        self._columns = {
-            place[0]: column_of(native, place, field, rows) for place, field in pairs
-        }
+        self._columns = {place[0]: column_of(native, place, field, rows) for place, field in pairs}
         self.handed = TableBuilder(self._columns)
 
     def finish(self) -> list[tuple[int, int]]:
@@ -437,7 +436,5 @@ class _Table:
         for name, column in self._columns.items():
             lacking = column.lacking()
             if lacking:
-                raise FamfsError(
-                    f"{self._path}: column {name!r}: {lacking}; nothing was published"
-                )
+                raise FamfsError(f"{self._path}: column {name!r}: {lacking}; nothing was published")
         return [column.finish() for column in self._columns.values()]

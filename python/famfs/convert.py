@@ -85,9 +85,7 @@ def publish(
         b'hello'
     """
     options: dict[str, Any] = {"overwrite": overwrite, "mode": mode, "progress": progress}
-    return publish_within(
-        None, obj, path, checksum=checksum, batch_rows=batch_rows, **options
-    ).ref
+    return publish_within(None, obj, path, checksum=checksum, batch_rows=batch_rows, **options).ref
 
 
 def publish_within(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import faulthandler
 import os
@@ -167,7 +167,11 @@ def test_threads_compute_into_one_array(mnt):
     with famfs.create(f"{mnt}/a", 1 << 20, np.int64) as array, ThreadPoolExecutor(4) as pool:
         parts = np.array_split(np.arange(1 << 20), 16)
         ends = np.array_split(array, 16)
-        list(pool.map(lambda pair: np.multiply(pair[0], 2, out=pair[1]), zip(parts, ends)))
+        list(
+            pool.map(
+                lambda pair: np.multiply(pair[0], 2, out=pair[1]), zip(parts, ends, strict=True)
+            )
+        )
     assert (famfs.open(f"{mnt}/a").to_numpy() == np.arange(1 << 20) * 2).all()
 
 
@@ -208,7 +212,7 @@ def test_what_cannot_be_built_says_why(mnt):
             pass
     building = famfs.create(f"{mnt}/once", 3, "f8")
     with pytest.raises(famfs.FamfsError, match="no reference yet"):
-        building.ref
+        _ = building.ref
     with building as array:
         array[:] = 1
     with pytest.raises(famfs.FamfsError, match="built once"), building:
@@ -256,9 +260,9 @@ SCHEMA = {
     "f16": (pa.float16(), [1.0, 2.0, 3.0, None, 5.0]),
     "f64": (pa.float64(), [1.5, None, float("inf"), 4, 5]),
     "flag": (pa.bool_(), [True, None, False, True, True]),
-    "d32": (pa.date32(), [datetime.date(2020, 1, day) for day in range(1, 6)]),
-    "d64": (pa.date64(), [datetime.date(2020, 1, day) for day in range(1, 6)]),
-    "time": (pa.time64("us"), [datetime.time(1, 2, 3, micro) for micro in range(5)]),
+    "d32": (pa.date32(), [dt.date(2020, 1, day) for day in range(1, 6)]),
+    "d64": (pa.date64(), [dt.date(2020, 1, day) for day in range(1, 6)]),
+    "time": (pa.time64("us"), [dt.time(1, 2, 3, micro) for micro in range(5)]),
     "ts": (pa.timestamp("ns", "UTC"), [0, None, 2, 3, 4]),
     "dur": (pa.duration("ms"), [0, 1, None, 3, 4]),
     "dec": (pa.decimal128(10, 2), [decimal.Decimal(f"{i}.25") for i in range(5)]),
@@ -277,7 +281,7 @@ def expected():
 @pytest.mark.parametrize("parts", [[5], [2, 3], [1, 0, 1, 3], [0, 1, 1, 1, 1, 1]])
 def test_every_type_is_filled_part_by_part(mnt, parts):
     table = expected()
-    sizes = {name: 100 for name in ["s", "ls", "b"]}
+    sizes = dict.fromkeys(["s", "ls", "b"], 100)
     with famfs.create_table(f"{mnt}/t", table.schema, 5, sizes=sizes) as building:
         at = 0
         for part in parts:

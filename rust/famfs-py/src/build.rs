@@ -182,10 +182,10 @@ impl Building {
     }
 
     /// Lends bytes of the file to be written.
-    fn lend(&self, py: Python<'_>, at: u64, len: u64) -> Result<Memory> {
-        let window = py.detach(|| self.with(|draft| draft.lend(at, len)))?;
+    fn lend(&self, py: Python<'_>, at: u64, length: u64) -> Result<Memory> {
+        let window = py.detach(|| self.with(|draft| draft.lend(at, length)))?;
         // Both fit: the window has as many bytes as the file.
-        let range = usize::try_from(at).ok().zip(usize::try_from(len).ok());
+        let range = usize::try_from(at).ok().zip(usize::try_from(length).ok());
         let (at, len) = range.ok_or_else(|| self.ended())?;
         Ok(Memory { window, at, len })
     }

@@ -27,13 +27,10 @@ impl Reservation {
     pub fn window(&self, at: FileOff, len: ByteLen) -> Result<Arc<Window>> {
         self.check_range(at, len.0)?;
         let mut slot = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = match &*slot {
-            Some(window) => Arc::clone(window),
-            None => {
-                let window = Arc::new(self.make_window()?);
-                *slot = Some(Arc::clone(&window));
-                window
-            }
+        let window = if let Some(window) = &*slot {
+            Arc::clone(window)
+        } else {
+            Arc::clone(slot.insert(Arc::new(self.make_window()?)))
         };
         drop(slot);
         self.note(at.0, len.0);
