@@ -121,7 +121,6 @@ fn within(transaction: Option<&Bound<'_, Transaction>>) -> Option<data::Transact
 /// Publishes bytes as they are.
 #[pyfunction]
 #[pyo3(signature = (path, data, *, overwrite=false, mode=None, progress=None, transaction=None))]
-#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub(crate) fn publish_bytes(
     py: Python<'_>,
     path: PathBuf,

@@ -6,7 +6,7 @@
 use famfs_core::entry::Owner;
 use famfs_core::extent::{Extent, Extents, Map};
 use famfs_core::media::{MAX_EXTENTS, PATH_FIELD};
-use famfs_core::path::RelPath;
+use famfs_core::path::{PathError, RelPath};
 use famfs_core::units::ByteLen;
 use uuid::Uuid;
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -122,26 +122,25 @@ impl Record {
                 size: ByteLen(raw.size.get()),
                 map,
             },
-            part: raw.part()?,
+            part: raw.part().ok()?,
             pid: raw.pid.get(),
         })
     }
 }
 
 impl RawRecord {
-    /// What it is a part of, if anything; `None` where that can't be.
-    fn part(&self) -> Option<Option<Part>> {
+    /// What it is a part of, if anything; an error where that can't be.
+    fn part(&self) -> Result<Option<Part>, PathError> {
         let transaction = Uuid::from_bytes(self.transaction);
         if transaction.is_nil() {
-            return Some(None);
+            return Ok(None);
         }
-        let path = self
-            .path
-            .get(..usize::try_from(self.path_len.get()).ok()?)?;
+        let len = usize::try_from(self.path_len.get()).unwrap_or(usize::MAX);
+        let path = self.path.get(..len).ok_or(PathError::TooLong { len })?;
         let flags = self.flags.get();
-        Some(Some(Part {
+        Ok(Some(Part {
             transaction,
-            path: RelPath::new(path).ok()?,
+            path: RelPath::new(path)?,
             owner: Owner {
                 uid: self.uid.get(),
                 gid: self.gid.get(),

@@ -249,12 +249,12 @@ impl Blank {
             body.nodes.push(node(self.rows, filled.nulls));
             // Without nulls there is no bitmap: its place stays empty.
             let validity = column.validity.filter(|_| filled.nulls > 0);
-            let none = buffer(column.data, 0);
+            let nothing = buffer(column.data, 0);
             body.buffers
-                .push(validity.map_or(none, |place| buffer(place, place.len)));
+                .push(validity.map_or(nothing, |place| buffer(place, place.len)));
             if let Some(items) = column.items {
                 body.nodes.push(node(self.rows.saturating_mul(items), 0));
-                body.buffers.push(none);
+                body.buffers.push(nothing);
             }
             body.buffers.push(buffer(column.data, column.data.len));
             if matches!(column.values, Values::Bytes(_)) {
