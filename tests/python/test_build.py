@@ -492,3 +492,24 @@ def test_the_end_waits_for_no_thread_but_refuses(mnt):
     thread.join()
     if famfs.exists(f"{mnt}/t"):
         assert famfs.open(f"{mnt}/t", verify=True).to_arrow()["s"].combine_chunks().equals(values)
+
+
+def test_a_shared_volume_has_what_was_written_in_place(tmp_path, run):
+    (tmp_path / "mnt").mkdir()
+    mnt = str(tmp_path / "mnt")
+    famfs.mkfs(tmp_path / "volume", size="64MiB")
+    famfs.mount(tmp_path / "volume", mnt, shared=True)
+    with famfs.transaction(mnt) as tx:
+        with tx.create(f"{mnt}/a", 100_000, np.int64) as array:
+            array[:] = np.arange(100_000)
+        code = """
+            import sys, famfs
+            token, mnt = sys.argv[1:]
+            with famfs.transaction(token=token) as part:
+                with part.create(f"{mnt}/b", 1000, "f8", zero=True) as array:
+                    array[7] = 1
+        """
+        run(code, tx.token, mnt)
+    assert famfs.open(f"{mnt}/a").to_numpy().sum() == 4999950000
+    assert famfs.open(f"{mnt}/b").to_numpy().sum() == 1
+    famfs.umount(mnt)

@@ -10,7 +10,7 @@
 use std::{
     io,
     mem::ManuallyDrop,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -44,14 +44,13 @@ pub struct Window {
     len: usize,
     state: Mutex<State>,
     generation: u64,
-    /// The file that shows the pieces, where they are not the region's own to be mapped.
-    _whole: Option<OwnedFd>,
 }
 
 impl Region {
     /// Lends the first `len` bytes of the pieces to be written, one after the other.
     ///
-    /// `whole` is a file that shows just these pieces in this order, where the region's own doesn't.
+    /// `whole` is a file that shows just these pieces in this order, where the region's own doesn't. It is
+    /// in use until the window is [void](Window::void) or dropped.
     /// The memory may be lost: whoever touches it there gets SIGBUS, as with every mapping.
     ///
     /// # Errors
@@ -67,8 +66,6 @@ impl Region {
             return Err(Fault::ReadOnly.into());
         }
         let system = |error| self.system("lend", len, error);
-        let held = whole.map(|file| file.try_clone_to_owned()).transpose();
-        let held = held.map_err(system)?;
         let stitched = match whole {
             Some(file) => Stitched::of_file(self, file, len, true)?,
             None => Stitched::new(self, &pieces, true)?,
@@ -81,7 +78,6 @@ impl Region {
             len,
             state: Mutex::new(State::Open),
             generation: generation(),
-            _whole: held,
         };
         // A child would keep the bytes to write to when they are taken back here.
         let all = window.space().len();

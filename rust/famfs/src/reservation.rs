@@ -199,6 +199,10 @@ impl Reservation {
     /// It was filled and left to whoever commits the transaction: dropping it gives nothing back.
     pub(crate) fn left(&mut self) {
         self.open = false;
+        if self.shown.is_some() {
+            // A mapping of the kernel's file would keep the space from who is to name it.
+            let _ = self.void();
+        }
         self.detach();
         self.shown = None;
     }
