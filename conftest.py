@@ -10,7 +10,7 @@ def volume():
     """A private volume of the session."""
     import famfs
 
-    with famfs.embedded(size="64MiB") as mnt:
+    with famfs.embedded(size="128MiB") as mnt:
         yield mnt
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from famfs._native import Ref
     from famfs._native import __version__ as __version__
     from famfs._watch import Event, Watch, watch
+    from famfs.build import create, create_table
     from famfs.convert import publish
     from famfs.dataset import Dataset, open
     from famfs.errors import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         Unsupported,
         VolumeChanged,
     )
+    from famfs.transactions import Transaction, transaction
     from famfs.volume import (
         Entry,
         Mount,
@@ -77,11 +79,14 @@ __all__ = [
     "PermissionDenied",
     "ReadOnlyVolume",
     "Ref",
+    "Transaction",
     "Unsupported",
     "Usage",
     "VolumeChanged",
     "Watch",
     "aio",
+    "create",
+    "create_table",
     "df",
     "embedded",
     "exists",
@@ -94,6 +99,7 @@ __all__ = [
     "publish",
     "remove",
     "stat",
+    "transaction",
     "umount",
     "versions",
     "wait",
@@ -102,8 +108,10 @@ __all__ = [
 
 _MODULES = {
     "famfs._native": ("Ref", "__version__"),
+    "famfs.build": ("create", "create_table"),
     "famfs.convert": ("publish",),
     "famfs.dataset": ("Dataset", "open"),
+    "famfs.transactions": ("Transaction", "transaction"),
     "famfs.volume": (
         "Entry",
         "Mount",

@@ -5,7 +5,10 @@ from typing import Any, Self, SupportsIndex, TypeAlias, final
 from typing_extensions import CapsuleType, disjoint_base
 
 _Progress: TypeAlias = Callable[[int, int], object] | None
-_Done: TypeAlias = tuple[Ref, str, int, int, int]
+# The reference of a transaction's file is None, which only that one's code may meet.
+_Done: TypeAlias = tuple[Any, str, int, int, int]
+_Room: TypeAlias = tuple[int, int]
+_Column: TypeAlias = tuple[str, str, int, _Room | None, _Room, _Room]
 _Entry: TypeAlias = tuple[str, Path, str, int, int | None, int, int, int, int, Ref | None]
 _News: TypeAlias = tuple[str, str, Path, int, Ref | None]
 _Mounting: TypeAlias = tuple[Path, Path, str | None, bool, str | None, str | None]
@@ -13,12 +16,18 @@ _Mounting: TypeAlias = tuple[Path, Path, str | None, bool, str | None, str | Non
 __all__ = [
     "Batch",
     "Buffer",
+    "Building",
+    "ColumnBytes",
     "File",
+    "Memory",
     "Ref",
+    "Transaction",
     "Watcher",
     "__version__",
     "check_size",
     "copy_limit",
+    "create_array",
+    "create_table",
     "df",
     "embedded_mount",
     "entry",
@@ -99,7 +108,7 @@ class File:
     def columns(self, indices: Sequence[int]) -> File: ...
     def find_columns(self, name: str) -> list[int]: ...
     def partition(self, index: int, count: int) -> File: ...
-    def values(self) -> tuple[str, int, int | None, Memory]: ...
+    def values(self) -> tuple[str, int, int | None, ColumnBytes]: ...
     def check(self) -> None: ...
     def probe(self) -> None: ...
     def copy_bytes(self) -> bytes: ...
@@ -118,7 +127,7 @@ class Batch:
     def __len__(self) -> int: ...
 
 @final
-class Memory: ...
+class ColumnBytes: ...
 
 @disjoint_base
 class Buffer:
@@ -130,6 +139,51 @@ class Watcher:
     def __new__(cls, path: str, *, existing: bool = False) -> Self: ...
     def poll(self) -> list[_News]: ...
 
+@final
+class Building:
+    @property
+    def data_at(self) -> int: ...
+    @property
+    def columns(self) -> list[_Column]: ...
+    def lend(self, at: int, length: int) -> Memory: ...
+    def put(self, at: int, data: object) -> None: ...
+    def commit(self, filled: list[tuple[int, int]]) -> Ref | None: ...
+    def abandon(self) -> None: ...
+
+@final
+class Memory:
+    @property
+    def address(self) -> int: ...
+
+@final
+class Transaction:
+    def __new__(cls, *, place: str | None = None, token: str | None = None) -> Self: ...
+    @property
+    def token(self) -> str: ...
+    def commit(self) -> list[Ref]: ...
+    def abandon(self) -> None: ...
+
+def create_array(
+    path: str,
+    descr: str,
+    fortran_order: bool,
+    shape: list[int],
+    *,
+    zero: bool = False,
+    overwrite: bool = False,
+    mode: int | None = None,
+    transaction: Transaction | None = None,
+) -> Building: ...
+def create_table(
+    path: str,
+    schema: object,
+    rows: int,
+    sizes: dict[str, int],
+    *,
+    overwrite: bool = False,
+    mode: int | None = None,
+    transaction: Transaction | None = None,
+) -> Building: ...
 def restore_ref(uuid: bytes, path: bytes, index: int, selection: str | None) -> Ref: ...
 def open(path: str, *, verify: bool = False) -> File: ...
 def open_ref(reference: Ref, *, verify: bool = False) -> File: ...
@@ -140,6 +194,7 @@ def publish_bytes(
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,
+    transaction: Transaction | None = None,
 ) -> _Done: ...
 def publish_array(
     path: str,
@@ -151,6 +206,7 @@ def publish_array(
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,
+    transaction: Transaction | None = None,
 ) -> _Done: ...
 def publish_table(
     path: str,
@@ -160,6 +216,7 @@ def publish_table(
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,
+    transaction: Transaction | None = None,
 ) -> _Done: ...
 def publish_tensors(
     path: str,
@@ -169,6 +226,7 @@ def publish_tensors(
     overwrite: bool = False,
     mode: int | None = None,
     progress: _Progress = None,
+    transaction: Transaction | None = None,
 ) -> _Done: ...
 def ls(path: str) -> list[_Entry]: ...
 def entry(path: str) -> _Entry: ...

@@ -79,17 +79,49 @@ def publish(
         >>> bytes(famfs.open(ref).buffer())
         b'hello'
     """
+    options: dict[str, Any] = {"overwrite": overwrite, "mode": mode, "progress": progress}
+    return publish_within(None, obj, path, checksum=checksum, batch_rows=batch_rows, **options).ref
+
+
+def publish_within(
+    transaction: _native.Transaction | None,
+    obj: object,
+    path: str | os.PathLike[str],
+    *,
+    checksum: bool = False,
+    batch_rows: int | None = None,
+    mode: int | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Published:
+    """Publishes for a transaction, if there is one: the file appears when that is committed.
+
+    Args:
+        transaction: The transaction.
+        obj: As `publish`.
+        path: As `publish`.
+        checksum: As `publish`.
+        batch_rows: As `publish`.
+        mode: As `publish`.
+        **options: As `publish`: overwrite and progress.
+
+    Returns:
+        What was published; of a transaction's file there is no reference yet.
+
+    Raises:
+        Unsupported: As `publish`.
+
+    Example:
+        >>> from famfs import convert
+        >>> convert.publish_within(None, b"hello", f"{mnt}/greeting").size
+        5
+    """
     if checksum:
         raise Unsupported("checksum: not there yet; publish without it")
     if batch_rows is not None and batch_rows < 1:
         raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
+    options["mode"] = read_mode(mode)
     where = os.fsdecode(path)
-    options: dict[str, Any] = {
-        "overwrite": overwrite,
-        "mode": read_mode(mode),
-        "progress": progress,
-    }
-    return publish_counted(obj, where, batch_rows=batch_rows, **options).ref
+    return publish_counted(obj, where, batch_rows=batch_rows, transaction=transaction, **options)
 
 
 def publish_counted(
@@ -105,7 +137,7 @@ def publish_counted(
         obj: As `publish`.
         path: As `publish`.
         batch_rows: As `publish`.
-        **options: As `publish`: overwrite, mode and progress.
+        **options: As `publish`: overwrite, mode and progress; and a native transaction.
 
     Returns:
         The reference, and what was copied.

@@ -226,6 +226,29 @@ def _checked(array: np.ndarray[Any, Any], obj: object) -> np.ndarray[Any, Any]:
     return array
 
 
+def descr_of(dtype: np.dtype[Any]) -> str:
+    """What an NPY header says of a type.
+
+    Args:
+        dtype: The type.
+
+    Returns:
+        NumPy's description of it, as text.
+
+    Raises:
+        Unsupported: Arrays of it can't be published.
+
+    Example:
+        >>> from famfs.convert import arrays
+        >>> arrays.descr_of(np.dtype("f8"))
+        '<f8'
+    """
+    import numpy as np
+
+    array = np.empty(0, dtype)
+    return header(_checked(array, array))[0]
+
+
 def header(array: np.ndarray[Any, Any]) -> tuple[str, bool, list[int]]:
     """Tells what an NPY header says of an array.
 
@@ -302,20 +325,33 @@ def _clean(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The array, copied where NumPy leaves bytes as they were that belong to no field."""
     import numpy as np
 
-    if not _has_gaps(array.dtype):
+    if not has_gaps(array.dtype):
         return array
     clean = np.zeros(array.shape, array.dtype)
     _copy_fields(clean, array)
     return clean
 
 
-def _has_gaps(dtype: np.dtype[Any]) -> bool:
+def has_gaps(dtype: np.dtype[Any]) -> bool:
+    """Whether items of a type have bytes that belong to no field.
+
+    Args:
+        dtype: The type.
+
+    Returns:
+        Whether they have.
+
+    Example:
+        >>> from famfs.convert import arrays
+        >>> arrays.has_gaps(np.dtype([("a", "i1"), ("b", "i4")], align=True))
+        True
+    """
     if dtype.subdtype is not None:
-        return _has_gaps(dtype.base)
+        return has_gaps(dtype.base)
     if dtype.fields is None or dtype.names is None:
         return False
     fields = [dtype.fields[name][0] for name in dtype.names]
-    return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(_has_gaps, fields))
+    return sum(field.itemsize for field in fields) != dtype.itemsize or any(map(has_gaps, fields))
 
 
 def _copy_fields(to: np.ndarray[Any, Any], array: np.ndarray[Any, Any]) -> None:

@@ -23,6 +23,7 @@ pub mod publish;
 mod reference;
 pub mod safetensors;
 mod selection;
+pub mod transaction;
 mod unchecked;
 
 pub use dataset::{ArrayLayout, Dataset};
@@ -33,3 +34,4 @@ pub use place::{Peek, Place};
 pub use publish::{Options, Published};
 pub use reference::{Ref, SCHEME};
 pub use selection::{Columns, Rows, Selection};
+pub use transaction::Transaction;

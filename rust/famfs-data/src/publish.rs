@@ -4,11 +4,12 @@
 //! that is dropped before its commit was never there.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use famfs::core::path::RelPath;
 use famfs::core::space::Layout;
 use famfs::core::units::{ByteLen, FileOff, Slot};
-use famfs::mem::default_threads;
+use famfs::mem::{Window, default_threads};
 use famfs::{Publication, Reservation, Volume, host, mounts};
 
 use crate::arrow::{ArrowPlan, Span};
@@ -16,6 +17,7 @@ use crate::error::DataError;
 use crate::kind::Kind;
 use crate::npy::NpyPlan;
 use crate::reference::Ref;
+use crate::transaction::Transaction;
 
 /// Bytes that are written between two reports of progress.
 const WINDOW: u64 = 64 << 20;
@@ -65,6 +67,8 @@ pub struct Draft {
     path: RelPath,
     options: Options,
     reservation: Reservation,
+    /// What it appears with.
+    transaction: Option<Arc<famfs::Transaction>>,
 }
 
 impl Draft {
@@ -74,19 +78,66 @@ impl Draft {
     /// Those of [`Volume::reserve`], and early those of the commit that are seen already: the name
     /// is taken, or its directory is missing.
     pub fn begin(path: &Path, size: u64, options: Options) -> Result<Self, DataError> {
+        Self::begin_in(None, path, size, options)
+    }
+
+    /// As [`Self::begin`], for a file that appears with the others of a transaction.
+    ///
+    /// # Errors
+    /// Also those of [`famfs::Transaction::reserve`], and where the transaction is on another
+    /// volume.
+    pub fn begin_in(
+        transaction: Option<&Transaction>,
+        path: &Path,
+        size: u64,
+        options: Options,
+    ) -> Result<Self, DataError> {
         let resolved = mounts::resolve(path)?;
         let name = resolved.name()?;
         let volume = resolved.volume()?;
         volume
             .check_name(&name, options.overwrite)
             .map_err(|error| error.about(path))?;
-        let reservation = volume.reserve(ByteLen(size), Layout::Contiguous)?;
+        let transaction = transaction.map(|files| files.on(&volume)).transpose()?;
+        let (size, layout) = (ByteLen(size), Layout::Contiguous);
+        let reservation = match &transaction {
+            Some(files) => {
+                let owner = host::owner(options.mode);
+                files
+                    .reserve(size, layout, name, owner, options.overwrite)
+                    .map_err(|error| error.about(path))?
+            }
+            None => volume.reserve(size, layout)?,
+        };
         Ok(Self {
             volume,
             path: name,
             options,
             reservation,
+            transaction,
         })
+    }
+
+    /// Lends bytes of the file to be written in place; they are taken back at the end.
+    ///
+    /// # Errors
+    /// Those of [`Reservation::window`].
+    pub fn lend(&self, at: u64, len: u64) -> Result<Arc<Window>, DataError> {
+        Ok(self.reservation.window(FileOff(at), ByteLen(len))?)
+    }
+
+    /// Makes bytes of the file zero.
+    ///
+    /// # Errors
+    /// Those of [`Reservation::zero`].
+    pub fn zero(&self, at: u64, len: u64) -> Result<(), DataError> {
+        Ok(self.reservation.zero(FileOff(at), ByteLen(len))?)
+    }
+
+    /// The file's size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.reservation.size().0
     }
 
     /// Writes `bytes` at offset `at`.
@@ -195,21 +246,38 @@ impl Draft {
         Ok(())
     }
 
-    /// Makes the file visible, whole, under its name.
+    /// Makes the file visible, whole, under its name; its reference comes back. A file of a
+    /// transaction waits for the others, and has no reference yet.
     ///
     /// # Errors
-    /// Those of [`Volume::commit`]; then it was never there.
-    pub fn commit(self, kind: Kind) -> Result<Published, DataError> {
-        let size = self.reservation.size().0;
-        let slots = self.volume.commit(vec![Publication {
+    /// Those of [`Volume::commit`] and [`famfs::Transaction::add`]; then it was never there.
+    pub fn end(self) -> Result<Option<Ref>, DataError> {
+        let file = Publication {
             reservation: self.reservation,
             path: self.path,
             owner: host::owner(self.options.mode),
             overwrite: self.options.overwrite,
-        }])?;
+        };
+        if let Some(transaction) = &self.transaction {
+            transaction.add(file)?;
+            return Ok(None);
+        }
+        let slots = self.volume.commit(vec![file])?;
         let index = slots.first().copied().unwrap_or(Slot(0));
+        Ok(Some(Ref::new(self.volume.uuid(), self.path, index)))
+    }
+
+    /// Makes a file of no transaction visible.
+    ///
+    /// # Errors
+    /// As [`Self::end`]; for a file of a transaction, which is committed with the others.
+    pub fn commit(self, kind: Kind) -> Result<Published, DataError> {
+        let size = self.size();
+        let reference = self.end()?.ok_or_else(|| {
+            DataError::unsupported("one file of a transaction", "commit the transaction")
+        })?;
         Ok(Published {
-            reference: Ref::new(self.volume.uuid(), self.path, index),
+            reference,
             kind,
             size,
         })

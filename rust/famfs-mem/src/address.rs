@@ -6,7 +6,7 @@
 
 use std::{ffi::c_void, io, os::fd::AsFd, ptr::NonNull};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
 /// The largest page that is used for shared memory by default: addresses and file offsets must
 /// agree modulo this for the kernel to use such pages.
@@ -100,6 +100,77 @@ impl Space {
                 MapFlags::SHARED | MapFlags::FIXED,
                 file,
                 offset,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// How many addresses there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Lets all of it be read and not written from now on.
+    ///
+    /// # Errors
+    /// What `mprotect` says.
+    pub(crate) fn protect(&self) -> io::Result<()> {
+        // SAFETY: the addresses are this space's; what may be read stays so, and no reference to
+        // them exists that could be written through.
+        unsafe { mprotect(self.base().cast(), self.len, MprotectFlags::READ)? };
+        Ok(())
+    }
+
+    /// Maps a part of a file over the reserved addresses so that what is written is a copy, which
+    /// nobody else sees.
+    ///
+    /// # Errors
+    /// What `mmap` says; `InvalidInput` where the range is not in the space.
+    ///
+    /// # Safety
+    /// Nothing refers to these addresses but pointers whose bytes may change.
+    pub(crate) unsafe fn place_private(
+        &self,
+        at: usize,
+        file: impl AsFd,
+        offset: u64,
+        len: usize,
+    ) -> io::Result<()> {
+        if at.checked_add(len).is_none_or(|end| end > self.len) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let address = self.base().wrapping_add(at).cast::<c_void>();
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        // SAFETY: MAP_FIXED replaces only addresses of this space, by the caller's promise.
+        unsafe {
+            mmap(
+                address,
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                flags,
+                file,
+                offset,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Puts memory of this process alone, which is zero, over all of it.
+    ///
+    /// # Errors
+    /// What `mmap` says.
+    ///
+    /// # Safety
+    /// Nothing refers to these addresses but pointers whose bytes may change.
+    pub(crate) unsafe fn forget(&self) -> io::Result<()> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        // SAFETY: MAP_FIXED replaces only addresses of this space, by the caller's promise.
+        unsafe {
+            mmap_anonymous(
+                self.base().cast(),
+                self.len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                flags,
             )?;
         }
         Ok(())

@@ -59,6 +59,7 @@ mod stitch;
 #[cfg(test)]
 mod testing;
 mod view;
+mod window;
 
 pub use advise::{Collapsed, Populate};
 pub use cache::{Instructions, Kind as CacheInstruction, cache_instructions};
@@ -71,6 +72,7 @@ pub use record::RecordRange;
 pub use region::{MapError, Region};
 pub use source::{Access, Identity, Kind, Part, Source, SourceError};
 pub use view::{Piece, View};
+pub use window::Window;
 
 /// What streaming stores this host's processor uses, for reports.
 #[must_use]

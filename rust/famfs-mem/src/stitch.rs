@@ -87,7 +87,7 @@ pub(crate) struct Stitched {
 impl Stitched {
     /// Maps the pieces in order. All begin at a multiple of the region's alignment, and all but the
     /// last end at one.
-    pub(crate) fn new(region: &Region, pieces: &[Piece]) -> Result<Self, MapError> {
+    pub(crate) fn new(region: &Region, pieces: &[Piece], writable: bool) -> Result<Self, MapError> {
         if let (Some(_), Some(first)) = (region.patches(), pieces.first()) {
             // The region's file shows one part of the device alone: these offsets aren't its own.
             let Piece { at, len } = *first;
@@ -142,7 +142,7 @@ impl Stitched {
             unsafe {
                 stitched
                     .space
-                    .place(placed, region.file(), piece.at.0, len, false)
+                    .place(placed, region.file(), piece.at.0, len, writable)
             }
             .map_err(system)?;
             placed += len;
@@ -155,6 +155,7 @@ impl Stitched {
         region: &Region,
         file: BorrowedFd<'_>,
         len: u64,
+        writable: bool,
     ) -> Result<Self, MapError> {
         let system = |error| region.system("map a file of", len, error);
         let too_large = |_| system(io::ErrorKind::OutOfMemory.into());
@@ -164,8 +165,13 @@ impl Stitched {
             _share: Share::take(&USED, 1, limit())?,
         };
         // SAFETY: the space is new, nothing refers to it.
-        unsafe { stitched.space.place(0, file, 0, bytes, false) }.map_err(system)?;
+        unsafe { stitched.space.place(0, file, 0, bytes, writable) }.map_err(system)?;
         Ok(stitched)
+    }
+
+    /// The addresses.
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
     }
 
     /// Where the first piece begins.

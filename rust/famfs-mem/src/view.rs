@@ -84,8 +84,8 @@ impl Region {
             }
             several => {
                 let stitched = match whole {
-                    Some(file) => Stitched::of_file(self, file, len)?,
-                    None => Stitched::new(self, several)?,
+                    Some(file) => Stitched::of_file(self, file, len, false)?,
+                    None => Stitched::new(self, several, false)?,
                 };
                 (stitched.base(), Some(stitched))
             }
@@ -112,7 +112,7 @@ impl Region {
 }
 
 /// The pieces that hold the first `len` bytes, those that follow each other made one.
-fn joined(pieces: &[Piece], len: u64, size: u64) -> Result<Box<[Piece]>, MapError> {
+pub(crate) fn joined(pieces: &[Piece], len: u64, size: u64) -> Result<Box<[Piece]>, MapError> {
     let mut joined: Vec<Piece> = Vec::new();
     let mut left = len;
     for piece in pieces {

@@ -10,6 +10,7 @@
 )]
 
 mod buffer;
+mod build;
 mod copy;
 mod dataset;
 mod errors;
@@ -17,6 +18,7 @@ mod publish;
 mod reference;
 mod tensors;
 mod testing;
+mod transaction;
 mod values;
 mod volume;
 mod watch;
@@ -29,6 +31,8 @@ mod _native {
     #[pymodule_export]
     use super::buffer::Buffer;
     #[pymodule_export]
+    use super::build::{Building, Memory, create_array, create_table};
+    #[pymodule_export]
     use super::dataset::{Batch, File, open, open_ref};
     #[pymodule_export]
     use super::publish::{publish_array, publish_bytes, publish_table};
@@ -39,7 +43,9 @@ mod _native {
     #[pymodule_export]
     use super::testing::copy_limit;
     #[pymodule_export]
-    use super::values::Memory;
+    use super::transaction::Transaction;
+    #[pymodule_export]
+    use super::values::ColumnBytes;
     #[pymodule_export]
     use super::volume::{
         check_size, df, embedded_mount, entry, find_mount, ls, mkdir, mkfs, mount, mounts_list,

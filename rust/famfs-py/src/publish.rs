@@ -11,8 +11,8 @@ use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use famfs_data::arrow::{ArrowPlan, PlanOptions};
 use famfs_data::npy::NpyPlan;
-use famfs_data::publish::{self, Draft};
-use famfs_data::{DataError, Kind, Options, Published};
+use famfs_data::publish::Draft;
+use famfs_data::{self as data, DataError, Kind, Options};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -22,21 +22,20 @@ use std::sync::Arc;
 
 use crate::errors::{Failure, Result, taken};
 use crate::reference::Ref;
+use crate::transaction::Transaction;
 
-/// What is handed back: reference, kind, size, bytes taken as they were, bytes made anew.
-pub(crate) type Done = (Ref, &'static str, u64, u64, u64);
+/// What is handed back: reference (of a transaction's file there is none yet), kind, size, bytes
+/// taken as they were, bytes made anew.
+pub(crate) type Done = (Option<Ref>, &'static str, u64, u64, u64);
 
-pub(crate) fn done(published: Published, borrowed: u64, owned: u64) -> Done {
-    let reference = Ref {
-        inner: published.reference,
-    };
-    (
-        reference,
-        published.kind.name(),
-        published.size,
-        borrowed,
-        owned,
-    )
+pub(crate) fn done(
+    reference: Option<data::Ref>,
+    kind: Kind,
+    size: u64,
+    counted: (u64, u64),
+) -> Done {
+    let reference = reference.map(|inner| Ref { inner });
+    (reference, kind.name(), size, counted.0, counted.1)
 }
 
 /// A caller's progress function, called between two parts of the work.
@@ -120,9 +119,14 @@ pub(crate) fn options(overwrite: bool, mode: Option<u32>) -> Options {
     Options { overwrite, mode }
 }
 
+/// The transaction that a file is for.
+pub(crate) fn within(transaction: Option<&Bound<'_, Transaction>>) -> Option<data::Transaction> {
+    transaction.map(|transaction| transaction.get().inner.clone())
+}
+
 /// Publishes bytes as they are.
 #[pyfunction]
-#[pyo3(signature = (path, data, *, overwrite=false, mode=None, progress=None))]
+#[pyo3(signature = (path, data, *, overwrite=false, mode=None, progress=None, transaction=None))]
 pub(crate) fn publish_bytes(
     py: Python<'_>,
     path: PathBuf,
@@ -130,24 +134,29 @@ pub(crate) fn publish_bytes(
     overwrite: bool,
     mode: Option<u32>,
     progress: Option<Py<PyAny>>,
+    transaction: Option<&Bound<'_, Transaction>>,
 ) -> Result<Done> {
     let lent = Lent::of(data)?;
     let mut watcher = Watcher::new(progress);
     let options = options(overwrite, mode);
-    let published = py.detach(|| {
-        publish::bytes(&path, lent.bytes(), options, &mut |at, total| {
-            watcher.tell(at, total)
-        })
+    let within = within(transaction);
+    let bytes = lent.bytes();
+    let size = bytes.len() as u64;
+    let kind = Kind::of(&bytes[..bytes.len().min(Kind::PREFIX)], size);
+    let ended = py.detach(|| {
+        let draft = Draft::begin_in(within.as_ref(), &path, size, options)?;
+        draft.put(0, bytes, &mut |at, total| watcher.tell(at, total))?;
+        draft.end()
     });
-    let published = watcher.end(&path, published)?;
-    let size = published.size;
-    Ok(done(published, size, 0))
+    let reference = watcher.end(&path, ended)?;
+    Ok(done(reference, kind, size, (size, 0)))
 }
 
 /// Publishes an array whose bytes come in `parts`, one after the other.
 #[pyfunction]
 #[pyo3(signature = (
-    path, descr, fortran_order, shape, parts, *, overwrite=false, mode=None, progress=None
+    path, descr, fortran_order, shape, parts, *, overwrite=false, mode=None, progress=None,
+    transaction=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub(crate) fn publish_array(
@@ -160,12 +169,14 @@ pub(crate) fn publish_array(
     overwrite: bool,
     mode: Option<u32>,
     progress: Option<Py<PyAny>>,
+    transaction: Option<&Bound<'_, Transaction>>,
 ) -> Result<Done> {
     let plan = NpyPlan::new(descr, fortran_order, &shape)?;
     let options = options(overwrite, mode);
     let mut watcher = Watcher::new(progress);
+    let within = within(transaction);
     let draft = py.detach(|| {
-        let draft = Draft::begin(&path, plan.size(), options)?;
+        let draft = Draft::begin_in(within.as_ref(), &path, plan.size(), options)?;
         draft.put(0, plan.header(), &mut |_, _| Ok(()))?;
         Ok::<_, DataError>(draft)
     });
@@ -194,15 +205,17 @@ pub(crate) fn publish_array(
         // An array of nothing has no parts.
         put = watcher.finish(plan.size());
     }
-    let published = put.and_then(|()| py.detach(|| draft.commit(Kind::Array)));
-    Ok(done(watcher.end(&path, published)?, data, header))
+    let ended = put.and_then(|()| py.detach(|| draft.end()));
+    let reference = watcher.end(&path, ended)?;
+    Ok(done(reference, Kind::Array, plan.size(), (data, header)))
 }
 
 /// Publishes a table: whatever has `__arrow_c_stream__` or `__arrow_c_array__`.
 #[pyfunction]
 #[pyo3(signature = (
-    path, data, *, batch_rows=None, overwrite=false, mode=None, progress=None
+    path, data, *, batch_rows=None, overwrite=false, mode=None, progress=None, transaction=None
 ))]
+#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub(crate) fn publish_table(
     py: Python<'_>,
     path: PathBuf,
@@ -211,24 +224,37 @@ pub(crate) fn publish_table(
     overwrite: bool,
     mode: Option<u32>,
     progress: Option<Py<PyAny>>,
+    transaction: Option<&Bound<'_, Transaction>>,
 ) -> Result<Done> {
     let (schema, batches) = collect(py, data)?;
     let mut watcher = Watcher::new(progress);
-    let (published, borrowed, owned) = py.detach(|| {
+    let within = within(transaction);
+    let (ended, size, counted) = py.detach(|| {
         let plan_options = PlanOptions {
             batch_rows,
             ..PlanOptions::default()
         };
         let plan = ArrowPlan::new(&schema, &batches, &plan_options)?;
         let tell = &mut |at, total| watcher.tell(at, total);
-        let published = publish::table(&path, &plan, options(overwrite, mode), tell);
+        let begun = Draft::begin_in(
+            within.as_ref(),
+            &path,
+            plan.size(),
+            options(overwrite, mode),
+        );
+        let ended = begun.and_then(|draft| {
+            draft.put_spans(plan.spans(), tell)?;
+            draft.end()
+        });
+        let size = plan.size();
         let counts = (plan.bytes_borrowed(), plan.bytes_owned());
         // The producer's release functions run here, and may want the interpreter.
         drop(plan);
         drop(batches);
-        Ok::<_, DataError>((published, counts.0, counts.1))
+        Ok::<_, DataError>((ended, size, counts))
     })?;
-    Ok(done(watcher.end(&path, published)?, borrowed, owned))
+    let reference = watcher.end(&path, ended)?;
+    Ok(done(reference, Kind::Table, size, counted))
 }
 
 /// Why a table was not taken, before what the library that took it says.

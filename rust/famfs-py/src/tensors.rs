@@ -8,14 +8,16 @@ use famfs_data::{DataError, Kind};
 use pyo3::prelude::*;
 
 use crate::errors::{Failure, Result};
-use crate::publish::{Done, Lent, Watcher, done, options};
+use crate::publish::{Done, Lent, Watcher, done, options, within};
+use crate::transaction::Transaction;
 
 /// Publishes tensors as a safetensors file.
 ///
 /// `tensors` are names, the format's types and shapes; `parts` has for each of them what gives its
 /// bytes in order, buffer by buffer. One is taken after the other, in the order of the file.
 #[pyfunction]
-#[pyo3(signature = (path, tensors, parts, *, overwrite=false, mode=None, progress=None))]
+#[pyo3(signature = (path, tensors, parts, *, overwrite=false, mode=None, progress=None, transaction=None))]
+#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub(crate) fn publish_tensors(
     py: Python<'_>,
     path: PathBuf,
@@ -24,6 +26,7 @@ pub(crate) fn publish_tensors(
     overwrite: bool,
     mode: Option<u32>,
     progress: Option<Py<PyAny>>,
+    transaction: Option<&Bound<'_, Transaction>>,
 ) -> Result<Done> {
     let specs = tensors
         .into_iter()
@@ -32,8 +35,9 @@ pub(crate) fn publish_tensors(
     let plan = SafetensorsPlan::new(&specs)?;
     let options = options(overwrite, mode);
     let mut watcher = Watcher::new(progress);
+    let within = within(transaction);
     let draft = py.detach(|| {
-        let draft = Draft::begin(&path, plan.size(), options)?;
+        let draft = Draft::begin_in(within.as_ref(), &path, plan.size(), options)?;
         draft.put(0, plan.header(), &mut |_, _| Ok(()))?;
         Ok::<_, DataError>(draft)
     });
@@ -63,9 +67,10 @@ pub(crate) fn publish_tensors(
         // Tensors of nothing have no parts.
         put = watcher.finish(plan.size());
     }
-    let published = put.and_then(|()| py.detach(|| draft.commit(Kind::Safetensors)));
-    let borrowed = plan.size() - header;
-    Ok(done(watcher.end(&path, published)?, borrowed, header))
+    let ended = put.and_then(|()| py.detach(|| draft.end()));
+    let reference = watcher.end(&path, ended)?;
+    let counted = (plan.size() - header, header);
+    Ok(done(reference, Kind::Safetensors, plan.size(), counted))
 }
 
 fn changed(expected: u64) -> Failure {

@@ -17,16 +17,16 @@ use pyo3::prelude::*;
 use crate::errors::{Failure, Result};
 
 /// NumPy's type of an item, rows, items to a row where a row is a list, and the bytes.
-pub(crate) type Values = (String, usize, Option<usize>, Memory);
+pub(crate) type Values = (String, usize, Option<usize>, ColumnBytes);
 
 /// Bytes of a volume, lent read-only.
 #[pyclass(frozen, module = "famfs._native")]
-pub(crate) struct Memory {
+pub(crate) struct ColumnBytes {
     bytes: Buffer,
 }
 
 #[pymethods]
-impl Memory {
+impl ColumnBytes {
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
         view: *mut ffi::Py_buffer,
@@ -104,7 +104,7 @@ fn in_place(column: &ArrayRef) -> Result<Values> {
         return Err(not_numpy(column.data_type()));
     };
     let bytes = buffer.slice_with_length(data.offset() * size, data.len() * size);
-    Ok((descr, column.len(), width, Memory { bytes }))
+    Ok((descr, column.len(), width, ColumnBytes { bytes }))
 }
 
 fn not_numpy(data_type: &DataType) -> Failure {

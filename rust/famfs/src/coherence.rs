@@ -144,6 +144,24 @@ impl<M: Memory> Coherence<M> {
         self.memory.zero(RegionOff(at.0), len, threads)
     }
 
+    /// Touches file data that is about to be written in place, where memory that was cut off shows.
+    pub(crate) fn probe_data(&self, runs: &[(DevOff, u64)]) -> Result<(), Fault> {
+        let last = |&(at, len): &(DevOff, u64)| Some(RegionOff(at.0 + len.checked_sub(1)?));
+        let mut touched = runs.iter().filter_map(last);
+        touched.try_for_each(|at| self.memory.load(at, &mut [0]))
+    }
+
+    /// Makes file data that others stored in place, and store no more, leave this host, before a
+    /// log entry names it.
+    pub(crate) fn settle_data(&self, runs: &[(DevOff, u64)]) -> Result<(), Fault> {
+        for &(at, len) in runs {
+            self.write_back(RegionOff(at.0), len)?;
+        }
+        self.memory.fence_stores();
+        // In a local volume nothing else notices that the memory was lost meanwhile.
+        self.probe_data(runs)
+    }
+
     /// Makes file data, which a log entry seen before names, safe to be read through a mapping.
     pub(crate) fn acquire_data(
         &self,

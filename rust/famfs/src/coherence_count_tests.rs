@@ -111,3 +111,21 @@ fn a_local_volume_flushes_nothing() {
         before.lines_written_back
     );
 }
+
+#[test]
+fn what_was_written_in_place_leaves_the_host_where_others_see_it() {
+    let sim = Arc::new(volume(Box::new(Eager)));
+    let runs = [
+        (DevOff(20 << 20), 6400),
+        (DevOff(22 << 20), 1),
+        (DevOff(0), 0),
+    ];
+    for (locality, lines) in [(Locality::Shared, 101), (Locality::Local, 0)] {
+        let before = sim.counters(0);
+        let coherence = Coherence::new(sim.host(0), locality);
+        coherence.settle_data(&runs).unwrap();
+        let after = sim.counters(0);
+        assert_eq!(after.lines_written_back - before.lines_written_back, lines);
+        assert_eq!(after.store_fences - before.store_fences, 1);
+    }
+}

@@ -260,6 +260,26 @@ pub enum Error {
         /// Its token.
         token: Uuid,
     },
+    /// A path stands in a transaction already.
+    #[error(
+        "{path}: this transaction has a file for it already: give the other one another name, or \
+             publish it in a transaction of its own"
+    )]
+    Twice {
+        /// The path.
+        path: String,
+    },
+    /// Who filled a part of a transaction ended, or failed, before all of it was there.
+    #[error(
+        "{path}: process {pid} began it for this transaction and did not finish: publish it again \
+             in the transaction, or begin a new one; nothing was published"
+    )]
+    Unfinished {
+        /// The path.
+        path: String,
+        /// The process.
+        pid: u32,
+    },
     /// A replay would not apply what was to be appended: a defect, caught before it was written.
     #[error(
         "refused to append an entry that no host would apply: {kind}; nothing was published, try \
@@ -370,7 +390,7 @@ impl Error {
             Self::NotADirectory { .. } => face(libc::ENOTDIR, 1, "InvalidPath"),
             Self::IsADirectory { .. } => face(libc::EISDIR, 1, "InvalidPath"),
             Self::DirectoryNotEmpty { .. } => face(libc::ENOTEMPTY, 1, "Busy"),
-            Self::AlreadyExists { .. } | Self::VolumeExists { .. } => {
+            Self::AlreadyExists { .. } | Self::VolumeExists { .. } | Self::Twice { .. } => {
                 face(libc::EEXIST, 1, "AlreadyExists")
             }
             Self::NoSpace { .. } | Self::LogFull { .. } | Self::HostFull { .. } => {
@@ -380,7 +400,7 @@ impl Error {
             Self::NotMaster { .. } => face(libc::EPERM, 1, "NotMaster"),
             Self::ReadOnlyVolume { .. } => face(libc::EROFS, 1, "ReadOnlyVolume"),
             Self::Permission { .. } => face(libc::EACCES, 1, "PermissionDenied"),
-            Self::Busy { .. } => face(libc::EBUSY, 1, "Busy"),
+            Self::Busy { .. } | Self::Unfinished { .. } => face(libc::EBUSY, 1, "Busy"),
             Self::Corrupt { .. } | Self::BadContent { .. } | Self::Refused { .. } => {
                 face(libc::EUCLEAN, 1, "Corrupt")
             }
@@ -422,6 +442,8 @@ impl Error {
         | Self::AlreadyExists { path }
         | Self::NoSpace { path, .. }
         | Self::LogFull { path, .. }
+        | Self::Twice { path }
+        | Self::Unfinished { path, .. }
         | Self::InvalidPath { path, .. } = &mut self
             && let Some(name) = rename(path)
         {

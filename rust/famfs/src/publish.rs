@@ -64,13 +64,14 @@ impl Inner {
     /// Appends entries for `paths`, and gives the kernel's files their names where there are any.
     /// Called under the host lock: nobody plays the log in between.
     ///
-    /// `filled` are the kernel's files that belong to the entries, in their order.
+    /// `filled` are the kernel's files that belong to the entries, in their order, as far as this
+    /// process has them; the log is played for the others.
     fn publish(
         &self,
         state: &mut State,
         entries: &[Entry],
         paths: &[RelPath],
-        filled: &[Arc<File>],
+        filled: &[Option<Arc<File>>],
         may: May<'_>,
     ) -> Result<Appended> {
         for path in paths {
@@ -101,7 +102,9 @@ impl Inner {
         }
         let slots = self.append(state, entries, &names)?;
         for (slot, file) in slots.iter().zip(filled) {
-            kernel.keep_filled(*slot, Arc::clone(file));
+            if let Some(file) = file {
+                kernel.keep_filled(*slot, Arc::clone(file));
+            }
         }
         let shown = self.refresh_in(state).and_then(|_| {
             let played = Player::new(self, kernel, state).play(kernel.played());
@@ -114,6 +117,28 @@ impl Inner {
             not_shown: shown.err(),
         })
     }
+}
+
+/// The entries of files, whose `replace` says whether they may, with their paths.
+fn entries(
+    state: &State,
+    files: impl Iterator<Item = FileEntry>,
+) -> Result<(Vec<RelPath>, Vec<Entry>)> {
+    let (mut paths, mut entries) = (Vec::new(), Vec::new());
+    for mut file in files {
+        let found = state.replay.names().lookup(file.path.as_bytes());
+        if file.replace && found.is_some_and(|node| node.is_dir()) {
+            return Err(Error::IsADirectory {
+                path: file.path.to_string(),
+            });
+        }
+        let is_file = found.is_some_and(|node| !node.is_dir());
+        // Only where there is something: what replaces nothing is read by all alike.
+        file.replace &= is_file || paths.contains(&file.path);
+        paths.push(file.path);
+        entries.push(Entry::File(file));
+    }
+    Ok((paths, entries))
 }
 
 impl Volume {
@@ -136,7 +161,7 @@ impl Volume {
         self.reserve_here(size, layout)?.clear_for_others()
     }
 
-    fn reserve_here(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
+    pub(crate) fn reserve_here(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
         // Space that is free by the log and the table may be held by the kernel still: somebody
         // keeps a file open that was never committed. It is passed over, and held meanwhile so that
         // it isn't found again.
@@ -160,7 +185,7 @@ impl Volume {
         }
     }
 
-    fn promise(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
+    pub(crate) fn promise(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
         let (promise, table) = self.inner.locked_in(|table, state| {
             let reason = |reason| Error::ReadOnlyVolume {
                 path: self.inner.path(),
@@ -220,51 +245,79 @@ impl Volume {
     }
 
     pub(crate) fn commit_if(&self, mut files: Vec<Publication>, may: May<'_>) -> Result<Vec<Slot>> {
-        if files.is_empty() {
+        let committed = self.commit_files(&mut files, None, may)?;
+        Ok(committed.into_iter().map(|(_, slot)| slot).collect())
+    }
+
+    /// Publishes files, and with them the parts of a transaction that other processes have filled.
+    /// Those that were committed are not open any more; where none was, all are as they were.
+    pub(crate) fn commit_files(
+        &self,
+        files: &mut [Publication],
+        transaction: Option<Uuid>,
+        may: May<'_>,
+    ) -> Result<Vec<(RelPath, Slot)>> {
+        if files.is_empty() && transaction.is_none() {
             return Ok(Vec::new());
         }
-        for file in &files {
+        for file in files.iter() {
+            file.reservation.seal()?;
             file.reservation.clear_rest()?;
         }
         if let Some(client) = files.iter().find_map(|file| file.reservation.follower()) {
             let client = Arc::clone(client);
-            return self.commit_by(&client, &mut files);
+            let slots = self.commit_by(&client, files)?;
+            return Ok(files.iter().map(|file| file.path).zip(slots).collect());
         }
-        let appended = self.inner.locked(|table, state| {
-            let mut here = Vec::with_capacity(files.len());
-            let mut entries = Vec::with_capacity(files.len());
-            for file in &files {
-                table.confirm(file.reservation.token())?;
-                let found = state.replay.names().lookup(file.path.as_bytes());
-                if file.overwrite && found.is_some_and(|node| node.is_dir()) {
-                    return Err(Error::IsADirectory {
-                        path: file.path.to_string(),
-                    });
+        let (paths, appended) = self.inner.locked(|table, state| {
+            let own: Vec<_> = files.iter().map(|file| file.reservation.token()).collect();
+            own.iter().try_for_each(|token| table.confirm(*token))?;
+            let others = match transaction {
+                Some(token) => {
+                    table.check_held(token)?;
+                    table.filled(token, &own)?
                 }
-                let is_file = found.is_some_and(|node| !node.is_dir());
-                let twice = here.contains(&file.path);
-                here.push(file.path);
-                entries.push(Entry::File(FileEntry {
-                    path: file.path,
-                    size: file.reservation.size(),
-                    owner: file.owner,
-                    // Only where there is something: what replaces nothing is read by all alike.
-                    replace: file.overwrite && (is_file || twice),
-                    map: *file.reservation.map(),
-                }));
+                None => Vec::new(),
+            };
+            let own = files.iter().map(|file| FileEntry {
+                path: file.path,
+                size: file.reservation.size(),
+                owner: file.owner,
+                replace: file.overwrite,
+                map: *file.reservation.map(),
+            });
+            let filled = others.iter().map(|(_, promise, part)| FileEntry {
+                path: part.path,
+                size: promise.size,
+                owner: part.owner,
+                replace: part.overwrite,
+                map: promise.map,
+            });
+            let (paths, entries) = entries(state, own.chain(filled))?;
+            if entries.is_empty() {
+                return Ok((paths, None));
             }
-            let filled = files.iter().filter_map(|file| file.reservation.shown());
-            let filled: Vec<_> = filled.cloned().collect();
-            let appended = self.inner.publish(state, &entries, &here, &filled, may)?;
-            for file in &mut files {
+            let shown: Vec<_> = files
+                .iter()
+                .map(|file| file.reservation.shown().cloned())
+                .collect();
+            let appended = self.inner.publish(state, &entries, &paths, &shown, may)?;
+            for file in files.iter_mut() {
                 file.reservation.committed();
                 // The log names the space now: a record that stays is reaped with its holder.
                 let _ = table.fulfil(file.reservation.token());
             }
-            Ok(appended)
+            for (index, _, _) in others {
+                let _ = table.clear(index);
+            }
+            Ok((paths, Some(appended)))
         })?;
         self.refresh()?;
-        appended.told(self.path())
+        let slots = match appended {
+            Some(appended) => appended.told(self.path())?,
+            None => Vec::new(),
+        };
+        Ok(paths.into_iter().zip(slots).collect())
     }
 
     /// Makes a directory.

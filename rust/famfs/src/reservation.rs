@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use famfs_core::extent::Map;
 use famfs_core::units::{ByteLen, DevOff, FileOff};
-use famfs_mem::{Fault, Kind, default_threads};
+use famfs_mem::{Fault, Kind, Window, default_threads};
 use famfs_sys::ioctl::FileMap;
 use uuid::Uuid;
 
@@ -46,8 +46,12 @@ pub struct Reservation {
     volume: Arc<Inner>,
     keeper: Keeper,
     promise: Promise,
-    /// The ranges of the file that were written, by where they begin.
+    /// The ranges of the file that were written, or lent to be, by where they begin.
     written: Mutex<BTreeMap<u64, u64>>,
+    /// What was lent of it, to be written in place.
+    pub(crate) window: Mutex<Option<Arc<Window>>>,
+    /// Whether its record is a transaction's, and stays when this is dropped.
+    stays: bool,
     /// The kernel's file over its space, without a name yet, under a kernel mount.
     shown: Option<Arc<File>>,
     /// Whether that is attached to the region.
@@ -72,6 +76,8 @@ impl Reservation {
             keeper,
             promise: *promise,
             written: Mutex::new(BTreeMap::new()),
+            window: Mutex::default(),
+            stays: false,
             shown: None,
             attached: false,
             open: true,
@@ -158,9 +164,13 @@ impl Reservation {
         self.shown.as_ref()
     }
 
-    fn runs(&self) -> Vec<(DevOff, u64)> {
+    pub(crate) fn runs(&self) -> Vec<(DevOff, u64)> {
         let runs = self.promise.map.runs(FileOff(0), self.promise.size);
         runs.map(|run| (run.offset, run.len.0)).collect()
+    }
+
+    pub(crate) fn volume(&self) -> &Arc<Inner> {
+        &self.volume
     }
 
     pub(crate) fn token(&self) -> Uuid {
@@ -173,6 +183,28 @@ impl Reservation {
             Keeper::Table { .. } => None,
             Keeper::Follower(client) => Some(client),
         }
+    }
+
+    /// Whether it was not committed yet, nor left to others.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Says that its record is of a transaction that others commit: whoever drops it has begun a
+    /// file and not finished it, and the transaction is not whole without.
+    pub(crate) fn stay(&mut self) {
+        self.stays = true;
+    }
+
+    /// It was filled and left to whoever commits the transaction: dropping it gives nothing back.
+    pub(crate) fn left(&mut self) {
+        self.open = false;
+        if self.shown.is_some() {
+            // A mapping of the kernel's file would keep the space from who is to name it.
+            let _ = self.void();
+        }
+        self.detach();
+        self.shown = None;
     }
 
     /// The log names its space now: dropping it gives nothing back.
@@ -188,12 +220,14 @@ impl Reservation {
 
     /// The token that other processes take part by, for as long as one holder lives.
     ///
-    /// What was not written yet is cleared first: who fills and who commits may then be others.
+    /// What was not written yet is cleared first: who fills and who commits may then be others. What
+    /// was lent is taken back.
     ///
     /// # Errors
     /// As [`Self::fill`].
     pub fn hand_over(&self) -> Result<Uuid> {
         self.check_range(FileOff(0), 0)?;
+        self.seal()?;
         self.clear_rest()?;
         self.note(0, self.promise.size.0);
         Ok(self.promise.token)
@@ -256,7 +290,7 @@ impl Reservation {
         Ok(())
     }
 
-    fn check_range(&self, at: FileOff, len: u64) -> Result<()> {
+    pub(crate) fn check_range(&self, at: FileOff, len: u64) -> Result<()> {
         if self.volume.generation != famfs_mem::generation() {
             return Err(Error::Forked);
         }
@@ -360,7 +394,7 @@ impl Inner {
         Error::fault(self.source.path())(fault)
     }
 
-    fn is_sparse(&self) -> bool {
+    pub(crate) fn is_sparse(&self) -> bool {
         self.source.kind() == Kind::File
             && self
                 .source
@@ -375,13 +409,23 @@ impl Drop for Reservation {
         if !self.open || self.volume.generation != famfs_mem::generation() {
             return;
         }
+        if !self.void() {
+            // Somebody may write to it still: the space stays taken until this process is gone.
+            return;
+        }
         self.detach();
         // Before the space is given back: the kernel lets nobody have it while this file is there.
         self.shown = None;
         let token = self.promise.token;
         // What can't be given back now is reaped when this process is gone.
         let _ = match &self.keeper {
-            Keeper::Table { .. } => self.volume.locked(|table, _| table.release(token)),
+            Keeper::Table { .. } => self.volume.locked(|table, _| {
+                if self.stays {
+                    table.leave(token, false)
+                } else {
+                    table.release(token)
+                }
+            }),
             Keeper::Follower(client) => client.release(token),
         };
     }

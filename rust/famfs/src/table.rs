@@ -2,9 +2,10 @@
 //!
 //! Owns one host-local file per volume, beside a backing file or under /run/famfs for a device:
 //! fixed records, each with a token and its extents. A record lives as long as somebody holds a
-//! lock on it; what nobody holds is free again. Read and written only under the host lock.
+//! lock on it, or as long as somebody holds the transaction that it is a part of; what nobody holds is
+//! free again. Read and written only under the host lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -12,18 +13,17 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use famfs_core::extent::{Extent, Extents, Map};
-use famfs_core::media::MAX_EXTENTS;
+use famfs_core::extent::Map;
 use famfs_core::units::ByteLen;
 use famfs_mem::{Kind, RecordRange, Registration, Source, close_in_child};
 use uuid::Uuid;
-use zerocopy::byteorder::little_endian::{U32, U64};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::byteorder::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::error::{Error, Result};
+use crate::record::{Part, RECORD, Record};
 
 const MAGIC: u64 = 0x7674_7372_7366_6d66;
-const RECORD: usize = 512;
 
 /// Free records in a row that may be locked by publishers of a volume that was here before.
 const MOST_HELD: u64 = 4096;
@@ -37,21 +37,7 @@ struct RawHead {
     unused: [u8; 488],
 }
 
-/// A reservation, or a free record if its count is 0.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-struct RawRecord {
-    token: [u8; 16],
-    size: U64,       // of the file, in bytes
-    chunk_size: U64, // 0 where it is not interleaved
-    pid: U32,        // of who made it, for messages
-    count: U32,      // of extents
-    extents: [[U64; 2]; MAX_EXTENTS],
-    unused: [u8; 212],
-    crc: U32, // of all bytes before: a record that was torn by a crash is free
-}
-
-const _: () = assert!(size_of::<RawHead>() == RECORD && size_of::<RawRecord>() == RECORD);
+const _: () = assert!(size_of::<RawHead>() == RECORD);
 
 /// What a reservation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +84,13 @@ impl Place {
             }),
         }
     }
+}
+
+/// A record, and whether somebody holds it, or only its transaction.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    record: Record,
+    held: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -254,46 +247,57 @@ impl Table {
 
     /// All reservations that somebody holds; records that nobody holds are freed on the way.
     pub(crate) fn live(&self) -> Result<Vec<Promise>> {
-        Ok(self
-            .records()?
-            .into_iter()
-            .filter_map(|(_, promise)| promise)
-            .collect())
+        let records = self.records()?;
+        let found = records.into_iter().filter_map(|(_, found)| found);
+        Ok(found.map(|found| found.record.promise).collect())
     }
 
-    /// Every record: its index, and what it promises if somebody holds it.
-    fn records(&self) -> Result<Vec<(u64, Option<Promise>)>> {
+    /// Every record: its index, and what it says if somebody holds it or its transaction.
+    fn records(&self) -> Result<Vec<(u64, Option<Found>)>> {
         let len = self.file.metadata().map_err(self.io("examine"))?.len();
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0).saturating_sub(RECORD)];
         self.file
             .read_exact_at(&mut bytes, RECORD as u64)
             .map_err(self.io("read"))?;
         let (records, _) = bytes.as_chunks::<RECORD>();
-        (0..)
-            .zip(records)
-            .map(|(index, bytes)| Ok((index, self.judge(index, bytes)?)))
-            .collect()
+        let mut all = Vec::with_capacity(records.len());
+        for (index, bytes) in (0..).zip(records) {
+            let found = match Record::decode(bytes) {
+                Some(record) => Some(Found {
+                    record,
+                    held: self.is_held(index, record.promise.token)?,
+                }),
+                None => None,
+            };
+            all.push((index, found));
+        }
+        let held = all.iter().filter_map(|(_, found)| found.as_ref());
+        let held: BTreeSet<_> = held
+            .filter(|found| found.held)
+            .map(|found| found.record.promise.token)
+            .collect();
+        for (index, slot) in &mut all {
+            let is_free = slot.as_ref().is_some_and(|found| {
+                let part = found.record.part;
+                !found.held && !part.is_some_and(|part| held.contains(&part.transaction))
+            });
+            if is_free {
+                self.clear(*index)?;
+                *slot = None;
+            }
+        }
+        Ok(all)
     }
 
-    fn judge(&self, index: u64, bytes: &[u8; RECORD]) -> Result<Option<Promise>> {
-        let Some(promise) = decode(bytes) else {
-            return Ok(None);
-        };
-        let held = self
-            .own
-            .get(&promise.token)
-            .is_some_and(|own| own.index == index)
+    fn is_held(&self, index: u64, token: Uuid) -> Result<bool> {
+        let own = self.own.get(&token);
+        Ok(own.is_some_and(|own| own.index == index)
             || range(index)
                 .is_held_elsewhere(&self.file)
-                .map_err(self.io("ask for locks in"))?;
-        if held {
-            return Ok(Some(promise));
-        }
-        self.clear(index)?;
-        Ok(None)
+                .map_err(self.io("ask for locks in"))?)
     }
 
-    fn clear(&self, index: u64) -> Result<()> {
+    pub(crate) fn clear(&self, index: u64) -> Result<()> {
         let at = range(index).start;
         self.file
             .write_all_at(&[0; RECORD], at)
@@ -307,7 +311,7 @@ impl Table {
         // may be a publisher of the volume that was here before.
         let free = records
             .iter()
-            .filter(|(_, promise)| promise.is_none())
+            .filter(|(_, found)| found.is_none())
             .map(|(index, _)| *index);
         let mut index = None;
         let next = records.len() as u64;
@@ -329,7 +333,12 @@ impl Table {
         range(index)
             .hold(&self.file)
             .map_err(self.io("lock a record of"))?;
-        let written = self.file.write_all_at(&encode(promise), range(index).start);
+        let record = Record {
+            promise: *promise,
+            part: None,
+            pid: std::process::id(),
+        };
+        let written = self.file.write_all_at(&record.encode(), range(index).start);
         if let Err(error) = written {
             let _ = range(index).release(&self.file);
             return Err(self.io("write")(error));
@@ -343,8 +352,9 @@ impl Table {
         let found = self
             .records()?
             .into_iter()
-            .find_map(|(index, promise)| Some((index, promise.filter(|p| p.token == token)?)));
-        let (index, promise) = found.ok_or(Error::NoReservation { token })?;
+            .filter_map(|(index, found)| Some((index, found?.record)))
+            .find(|(_, record)| record.promise.token == token);
+        let (index, record) = found.ok_or(Error::NoReservation { token })?;
         if let Some(own) = self.own.get_mut(&token) {
             own.handles += 1;
         } else {
@@ -353,7 +363,7 @@ impl Table {
                 .map_err(self.io("lock a record of"))?;
             self.own.insert(token, Own { index, handles: 1 });
         }
-        Ok(promise)
+        Ok(record.promise)
     }
 
     /// Checks that a promise of this process is still there, to be committed.
@@ -382,7 +392,7 @@ impl Table {
         self.file
             .read_exact_at(&mut bytes, range(index).start)
             .map_err(self.io("read"))?;
-        Ok(decode(&bytes).is_some_and(|promise| promise.token == token))
+        Ok(Record::decode(&bytes).is_some_and(|record| record.promise.token == token))
     }
 
     /// One handle of this process lets go. With the last one the record is freed, unless another
@@ -419,49 +429,119 @@ impl Table {
             .release(&self.file)
             .map_err(self.io("unlock a record of"))
     }
-}
 
-fn encode(promise: &Promise) -> [u8; RECORD] {
-    let mut raw = RawRecord::new_zeroed();
-    raw.token = *promise.token.as_bytes();
-    raw.size = U64::new(promise.size.0);
-    raw.pid = U32::new(std::process::id());
-    if let Map::Interleaved { chunk_size, .. } = &promise.map {
-        raw.chunk_size = U64::new(chunk_size.0);
+    /// Lets go of a part of a transaction, whose record stays for as long as somebody holds the
+    /// transaction: filled, to be committed by its owner, or begun and not finished.
+    pub(crate) fn leave(&mut self, token: Uuid, filled: bool) -> Result<()> {
+        let own = *self.own.get(&token).ok_or(Error::NoReservation { token })?;
+        if filled {
+            self.change(token, |part| {
+                if let Some(part) = part {
+                    part.filled = true;
+                }
+            })?;
+        }
+        self.own.remove(&token);
+        range(own.index)
+            .release(&self.file)
+            .map_err(self.io("unlock a record of"))
     }
-    let extents = promise.map.extents();
-    // One more than there are, so that a reservation without extents is no free record.
-    raw.count = U32::new(u32::try_from(extents.len() + 1).unwrap_or(u32::MAX));
-    for (raw, extent) in raw.extents.iter_mut().zip(extents.iter()) {
-        *raw = [U64::new(extent.offset.0), U64::new(extent.len.0)];
-    }
-    raw.crc = U32::new(crc32fast::hash(&raw.as_bytes()[..RECORD - 4]));
-    zerocopy::transmute!(raw)
-}
 
-fn decode(bytes: &[u8; RECORD]) -> Option<Promise> {
-    let raw: &RawRecord = zerocopy::transmute_ref!(bytes);
-    if raw.crc.get() != crc32fast::hash(&bytes[..RECORD - 4]) {
-        return None;
+    /// Checks that somebody holds a reservation.
+    ///
+    /// # Errors
+    /// [`Error::NoReservation`].
+    pub(crate) fn check_held(&self, token: Uuid) -> Result<()> {
+        let records = self.records()?;
+        let mut found = records.iter().filter_map(|(_, found)| found.as_ref());
+        if found.any(|found| found.held && found.record.promise.token == token) {
+            return Ok(());
+        }
+        Err(Error::NoReservation { token })
     }
-    let count = usize::try_from(raw.count.get()).ok()?.checked_sub(1)?;
-    let extents: Vec<_> = raw
-        .extents
-        .get(..count)?
-        .iter()
-        .map(|[offset, len]| Extent::primary(offset.get(), len.get()))
-        .collect();
-    let extents = Extents::new(&extents)?;
-    let map = match raw.chunk_size.get() {
-        0 => Map::Simple(extents),
-        chunk_size => Map::Interleaved {
-            chunk_size: ByteLen(chunk_size),
-            strips: extents,
-        },
-    };
-    Some(Promise {
-        token: Uuid::from_bytes(raw.token),
-        size: ByteLen(raw.size.get()),
-        map,
-    })
+
+    /// Makes a reservation of this process a part of a transaction, which somebody holds, and in
+    /// which nobody else has its path. A part at the path that was begun and never finished gives
+    /// way.
+    ///
+    /// # Errors
+    /// [`Error::NoReservation`] and [`Error::Twice`].
+    pub(crate) fn assign(&self, token: Uuid, part: Part) -> Result<()> {
+        self.check_held(part.transaction)?;
+        for (index, found) in self.parts_of(part.transaction)? {
+            let Some(other) = found.record.part.filter(|other| other.path == part.path) else {
+                continue;
+            };
+            if found.held || other.filled {
+                return Err(Error::Twice {
+                    path: part.path.to_string(),
+                });
+            }
+            self.clear(index)?;
+        }
+        self.change(token, |slot| *slot = Some(part))
+    }
+
+    /// Changes what a reservation of this process is a part of.
+    fn change(&self, token: Uuid, change: impl FnOnce(&mut Option<Part>)) -> Result<()> {
+        let own = *self.own.get(&token).ok_or(Error::NoReservation { token })?;
+        let at = range(own.index).start;
+        let mut bytes = [0; RECORD];
+        self.file
+            .read_exact_at(&mut bytes, at)
+            .map_err(self.io("read"))?;
+        let record = Record::decode(&bytes).filter(|record| record.promise.token == token);
+        let mut record = record.ok_or(Error::NoReservation { token })?;
+        change(&mut record.part);
+        self.file
+            .write_all_at(&record.encode(), at)
+            .map_err(self.io("write"))
+    }
+
+    /// The parts of a transaction that others have filled, with the indices of their records.
+    /// `own` are the tokens of those that are committed beside them.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where a part is being filled, [`Error::Unfinished`] where one never will be.
+    pub(crate) fn filled(
+        &self,
+        transaction: Uuid,
+        own: &[Uuid],
+    ) -> Result<Vec<(u64, Promise, Part)>> {
+        let mut filled = Vec::new();
+        for (index, found) in self.parts_of(transaction)? {
+            let Record { promise, part, pid } = found.record;
+            let Some(part) = part.filter(|_| !own.contains(&promise.token)) else {
+                continue;
+            };
+            if found.held {
+                return Err(Error::Busy {
+                    path: PathBuf::from(part.path.to_string()),
+                    holders: format!(
+                        "process {pid} still writes it for this transaction; commit when it has \
+                         left its block"
+                    ),
+                });
+            }
+            if !part.filled {
+                return Err(Error::Unfinished {
+                    path: part.path.to_string(),
+                    pid,
+                });
+            }
+            filled.push((index, promise, part));
+        }
+        Ok(filled)
+    }
+
+    fn parts_of(&self, transaction: Uuid) -> Result<Vec<(u64, Found)>> {
+        let records = self.records()?.into_iter();
+        let found = records.filter_map(|(index, found)| Some((index, found?)));
+        Ok(found
+            .filter(|(_, found)| {
+                let part = found.record.part;
+                part.is_some_and(|part| part.transaction == transaction)
+            })
+            .collect())
+    }
 }

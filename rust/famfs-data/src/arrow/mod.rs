@@ -4,6 +4,7 @@
 //! standard: nothing here needs the other half.
 
 mod batch;
+mod blank;
 mod body;
 mod build;
 pub(crate) mod check;
@@ -20,6 +21,7 @@ mod schema;
 mod variants;
 mod views;
 
+pub use blank::{Blank, Column, Filled, Room, Values};
 pub use layout::{ArrowPlan, PlanOptions, Span};
 pub use metadata::ArrowMetadata;
 pub use open::ArrowFile;
