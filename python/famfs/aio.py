@@ -18,23 +18,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from famfs import _watch, convert, dataset, volume
+from famfs import _watch, build, convert, dataset, transactions, volume
+from famfs._blocks import Block, Transaction, finished, stoppable
 from famfs.errors import NotFound
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
     from types import TracebackType
+
+    import numpy as np
+    import numpy.typing as npt
 
     from famfs._arguments import Size
     from famfs._native import Ref
     from famfs.volume import Entry, Path
 
 __all__ = [
+    "create",
+    "create_table",
     "df",
     "embedded",
     "exists",
@@ -47,6 +52,7 @@ __all__ = [
     "publish",
     "remove",
     "stat",
+    "transaction",
     "umount",
     "versions",
     "wait",
@@ -55,29 +61,6 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class _Stopped(Exception):  # noqa: N818 - it says that nobody wants the result
-    """Ends what a thread does."""
-
-
-async def _finished(call: Callable[[], R], stop: Callable[[], object] | None = None) -> R:
-    """Runs a call in a thread to its end; `stop` tells it that nobody wants it any more."""
-    loop = asyncio.get_running_loop()
-    # A future and no task: what ends the loop cancels all tasks, and this one has to be waited for.
-    run = functools.partial(contextvars.copy_context().run, call)
-    work = loop.run_in_executor(None, run)
-    cancelled = False
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError:
-            cancelled = True
-            if stop is not None:
-                stop()
-    if cancelled and work.exception() is not None:
-        raise asyncio.CancelledError
-    return work.result()
 
 
 def _told(call: Callable[P, R], wrapper: Callable[P, Coroutine[Any, Any, R]], how: str) -> None:
@@ -101,7 +84,7 @@ def _changes(call: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Makes a function async that changes something in one step: once begun it is finished."""
 
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await _finished(functools.partial(call, *args, **kwargs))
+        return await finished(functools.partial(call, *args, **kwargs))
 
     _told(call, wrapper, "what has begun is finished, also where it is cancelled")
     return wrapper
@@ -157,18 +140,6 @@ async def publish(
         >>> famfs.open(ref).nbytes
         5
     """
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-
-    def tell(done: int, total: int) -> None:
-        if stopped:
-            raise _Stopped
-        if progress is not None:
-            progress(done, total)
-
     call = functools.partial(
         convert.publish,
         obj,
@@ -176,10 +147,125 @@ async def publish(
         overwrite=overwrite,
         checksum=checksum,
         batch_rows=batch_rows,
-        progress=tell,
         mode=mode,
     )
-    return await _finished(call, stop)
+    return await stoppable(call, progress)
+
+
+def create(
+    path: str | os.PathLike[str],
+    shape: int | tuple[int, ...],
+    dtype: npt.DTypeLike,
+    *,
+    order: str = "C",
+    zero: bool = False,
+    overwrite: bool = False,
+    mode: int | None = None,
+) -> Block[np.ndarray[Any, Any]]:
+    """Builds an array in place: a NumPy array that is computed into where it is published.
+
+    As `famfs.create`, for `async with`. A task that is cancelled in the block publishes nothing.
+
+    Args:
+        path: As `famfs.create`.
+        shape: As `famfs.create`.
+        dtype: As `famfs.create`.
+        order: As `famfs.create`.
+        zero: As `famfs.create`.
+        overwrite: As `famfs.create`.
+        mode: As `famfs.create`.
+
+    Returns:
+        An asynchronous context manager that gives the array.
+
+    Raises:
+        FamfsError: As `famfs.create`.
+
+    Example:
+        >>> import asyncio, famfs
+        >>> async def main():
+        ...     async with famfs.aio.create(f"{mnt}/ones", 3, "f8") as ones:
+        ...         ones[:] = 1
+        >>> asyncio.run(main())
+        >>> famfs.open(f"{mnt}/ones").to_numpy()
+        array([1., 1., 1.])
+    """
+    options = {"order": order, "zero": zero, "overwrite": overwrite, "mode": mode}
+    return Block(build.array_within(None, path, shape, dtype, **options))
+
+
+def create_table(
+    path: str | os.PathLike[str],
+    schema: object,
+    rows: int,
+    *,
+    sizes: Mapping[str, int] | None = None,
+    overwrite: bool = False,
+    mode: int | None = None,
+) -> Block[build.TableBuilder]:
+    """Builds a table in place: columns that are computed into where they are published.
+
+    As `famfs.create_table`, for `async with`. A task that is cancelled in the block publishes
+    nothing.
+
+    Args:
+        path: As `famfs.create_table`.
+        schema: As `famfs.create_table`.
+        rows: As `famfs.create_table`.
+        sizes: As `famfs.create_table`.
+        overwrite: As `famfs.create_table`.
+        mode: As `famfs.create_table`.
+
+    Returns:
+        An asynchronous context manager that gives the builder.
+
+    Raises:
+        FamfsError: As `famfs.create_table`.
+
+    Example:
+        >>> import asyncio, famfs, pyarrow as pa
+        >>> async def main():
+        ...     schema = pa.schema({"a": pa.int64()})
+        ...     async with famfs.aio.create_table(f"{mnt}/t", schema, 2) as table:
+        ...         table["a"][:] = [1, 2]
+        >>> asyncio.run(main())
+        >>> famfs.open(f"{mnt}/t")["a"].to_numpy()
+        array([1, 2])
+    """
+    return Block(
+        build.create_table(path, schema, rows, sizes=sizes, overwrite=overwrite, mode=mode)
+    )
+
+
+def transaction(
+    place: str | os.PathLike[str] | None = None, *, token: str | None = None
+) -> Transaction:
+    """Begins a transaction, or takes part in one by its token.
+
+    As `famfs.transaction`, for `async with`. A task that is cancelled in the block publishes
+    nothing.
+
+    Args:
+        place: As `famfs.transaction`.
+        token: As `famfs.transaction`.
+
+    Returns:
+        The transaction, an asynchronous context manager.
+
+    Raises:
+        FamfsError: As `famfs.transaction`.
+
+    Example:
+        >>> import asyncio, famfs
+        >>> async def main():
+        ...     async with famfs.aio.transaction() as tx:
+        ...         await tx.publish(b"one", f"{mnt}/one")
+        ...         await tx.publish(b"two", f"{mnt}/two")
+        ...     return [ref.path for ref in tx.refs]
+        >>> asyncio.run(main())
+        ['one', 'two']
+    """
+    return Transaction(transactions.transaction(place, token=token))
 
 
 async def wait(path: Path, timeout: float | None = None) -> Entry:  # noqa: ASYNC109
@@ -312,8 +398,8 @@ async def embedded(size: Size | None = None) -> AsyncIterator[str]:
         False
     """
     made = volume.embedded(size)
-    mountpoint = await _finished(made.__enter__)
+    mountpoint = await finished(made.__enter__)
     try:
         yield mountpoint
     finally:
-        await _finished(functools.partial(made.__exit__, None, None, None))
+        await finished(functools.partial(made.__exit__, None, None, None))

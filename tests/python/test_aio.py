@@ -8,6 +8,7 @@ import threading
 import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import famfs
@@ -24,7 +25,7 @@ def test_the_names_are_those_of_famfs():
 def test_the_signatures_are_those_of_famfs(name):
     ours, theirs = getattr(famfs.aio, name), getattr(famfs, name)
     assert inspect.signature(ours).parameters == inspect.signature(theirs).parameters
-    if name not in {"watch", "embedded"}:
+    if name not in {"watch", "embedded", "create", "create_table", "transaction"}:
         assert inspect.signature(ours) == inspect.signature(theirs)
         assert inspect.iscoroutinefunction(ours)
     assert ours.__doc__
@@ -207,3 +208,54 @@ def test_an_embedded_volume_is_gone_after_a_cancelled_block():
 
     asyncio.run(main())
     assert seen[0] not in [mount.mountpoint for mount in famfs.mounts()]
+
+
+def test_blocks_publish_when_they_end_well(mnt):
+    async def main():
+        async with famfs.aio.create(f"{mnt}/a", 3, "i8") as array:
+            array[:] = [1, 2, 3]
+            assert not await famfs.aio.exists(f"{mnt}/a")
+        async with famfs.aio.transaction() as tx:
+            await tx.publish(b"b", f"{mnt}/b")
+            async with tx.create(f"{mnt}/c", 2, "f8") as array:
+                array[:] = 5
+            schema = pa.schema({"n": pa.int64()})
+            async with tx.create_table(f"{mnt}/d", schema, 2) as table:
+                table["n"][:] = [7, 8]
+            assert not await famfs.aio.exists(f"{mnt}/b")
+        assert [ref.path for ref in tx.refs] == ["b", "c", "d"]
+        async with famfs.aio.transaction(token=None) as tx:
+            await tx.publish(b"e", f"{mnt}/e")
+            (ref,) = await tx.commit()
+            assert bytes(famfs.open(ref)) == b"e"
+
+    asyncio.run(main())
+    assert famfs.open(f"{mnt}/a").to_numpy().tolist() == [1, 2, 3]
+    assert famfs.open(f"{mnt}/d")["n"].to_numpy().tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "raised"])
+def test_blocks_that_end_otherwise_leave_nothing(mnt, how):
+    async def main():
+        async def work():
+            async with famfs.aio.transaction(mnt) as tx:
+                await tx.publish(b"x", f"{mnt}/x")
+                async with famfs.aio.create(f"{mnt}/y", 1000, "f8") as array:
+                    array[:] = 1
+                    begun.set()
+                    if how == "raised":
+                        raise ZeroDivisionError
+                    await asyncio.sleep(60)
+
+        begun = asyncio.Event()
+        before = await famfs.aio.df(mnt)
+        task = asyncio.ensure_future(work())
+        await begun.wait()
+        if how == "cancelled":
+            task.cancel()
+        with pytest.raises((asyncio.CancelledError, ZeroDivisionError)):
+            await task
+        assert await famfs.aio.df(mnt) == before
+
+    asyncio.run(main())
+    assert famfs.ls(mnt) == []
