@@ -27,8 +27,9 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
         path_or_ref: Its path, its reference, the reference's text (`famfs://...`), or an entry of
             `ls`. A directory's path opens the tables in it as one, in the order of their names, and
             so does one whose last part is a pattern, such as `runs/2026-*`.
-        verify: Check everything that can be told from the file, the strings' UTF-8 too; otherwise
-            only structure is checked, and a column's offsets when it is first handed out.
+        verify: Check everything that can be told from the file: its checksum, if it has one, and
+            all structure, the strings' UTF-8 too; otherwise only structure is checked, and a
+            column's offsets when it is first handed out.
 
     Returns:
         The dataset: a table, an array or bytes, as the file's first bytes say, and as `ls` lists

@@ -53,7 +53,8 @@ def publish(
         path: Where, below a mount point.
         overwrite: Put it in the place of a file that is there, as its new version. Who has the old
             one open keeps it, and its reference still opens it.
-        checksum: Not there yet.
+        checksum: Keep a CRC-32 in the file, computed while it is copied: tables and arrays have
+            room for one. `open(..., verify=True)` and `famfs verify` compare it.
         batch_rows: Keep partitions of so many rows in a table; otherwise it has as few record
             batches as possible, so that a column is one array.
         progress: Called with bytes written and bytes in all: now and then, and at least once, at
@@ -115,13 +116,12 @@ def publish_within(
         >>> convert.publish_within(None, b"hello", f"{mnt}/greeting").size
         5
     """
-    if checksum:
-        raise Unsupported("checksum: not there yet; publish without it")
     if batch_rows is not None and batch_rows < 1:
         raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
     options["mode"] = read_mode(mode)
     where = os.fsdecode(path)
-    return publish_counted(obj, where, batch_rows=batch_rows, transaction=transaction, **options)
+    options |= {"checksum": checksum, "transaction": transaction}
+    return publish_counted(obj, where, batch_rows=batch_rows, **options)
 
 
 def publish_counted(
@@ -154,6 +154,7 @@ def publish_counted(
     if isinstance(table, dicts.Tensors):
         if batch_rows is not None:
             raise Unsupported("batch_rows is for tables, not for a dict of tensors")
+        _no_checksum(options, "a safetensors file")
         return Published(*_native.publish_tensors(path, *table, **options))
     if table is not None:
         return Published(*_native.publish_table(path, table, batch_rows=batch_rows, **options))
@@ -161,11 +162,20 @@ def publish_counted(
         raise Unsupported(f"batch_rows is for tables, not for {arrays.name(obj)}")
     data = arrays.plain_bytes(obj)
     if data is not None:
+        _no_checksum(options, "a file of bytes")
         return Published(*_native.publish_bytes(path, data, **options))
     array = arrays.take(obj)
     descr, fortran, shape = arrays.header(array)
     parts = arrays.parts(array, fortran=fortran)
     return Published(*_native.publish_array(path, descr, fortran, shape, parts, **options))
+
+
+def _no_checksum(options: dict[str, Any], what: str) -> None:
+    if options.pop("checksum", False):
+        raise Unsupported(
+            f"{what} has no room for a checksum; tables and arrays have: publish the bytes as "
+            "numpy.frombuffer(data, 'u1')"
+        )
 
 
 def to_table(obj: Any) -> Any:  # noqa: ANN401

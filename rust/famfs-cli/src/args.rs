@@ -372,13 +372,11 @@ pub(crate) struct Versions {
 /// Options of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
+    /// Datasets to check: their checksums, where they have one, and their structure
+    #[arg(value_name = "FILE", required_unless_present_any = ["seed", "multi"])]
+    pub(crate) datasets: Vec<PathBuf>,
     /// The seed that the content was made with
-    #[arg(
-        short = 'S',
-        long,
-        required_unless_present = "multi",
-        requires = "filename"
-    )]
+    #[arg(short = 'S', long, requires = "filename")]
     pub(crate) seed: Option<u32>,
     /// The file
     #[arg(short, long, value_name = "FILE", requires = "seed")]
@@ -532,6 +530,7 @@ mod tests {
             "famfs creat -s 32M -N 4 -B 8 -C 2M /mnt/f/a",
             "famfs verify -S 42 -f /mnt/f/a",
             "famfs verify --multi /mnt/f/a,5 --multi /mnt/f/b,6",
+            "famfs verify /mnt/f/a /mnt/f/b",
             "famfs cp -r -t 4 -m 0644 a b c /mnt/f",
             "famfs getmap -q /mnt/f/a",
             "famfs chkread -s -l /mnt/f",
@@ -559,6 +558,7 @@ mod tests {
             "famfs mount /dev/dax0.0 /mnt/f --size 8M",
             "famfs mkfs /dev/dax0.0 --omf 2.4",
             "famfs verify -S 42",
+            "famfs verify",
             "famfs cp a",
             "famfs cp -t 0 a b",
             "famfs kmod",

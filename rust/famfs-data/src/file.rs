@@ -18,6 +18,7 @@ use famfs::mounts::Mount;
 use famfs::{Error, Stat, Volume};
 
 use crate::arrow::ArrowFile;
+use crate::checksum;
 use crate::error::{DataError, PeekError};
 use crate::kind::Kind;
 use crate::npy::Npy;
@@ -227,17 +228,29 @@ impl File {
         column.map_err(|e| self.in_file(e))
     }
 
-    /// Checks everything that can be told without knowing what was published: all structure, and
-    /// the UTF-8 of all strings.
+    /// Checks everything that can be told without knowing what was published: its checksum, if it
+    /// has one, all structure, and the UTF-8 of all strings. Whether it has one comes back.
     ///
     /// # Errors
     /// What is wrong first.
-    pub fn verify(&self) -> Result<(), DataError> {
+    pub fn verify(&self) -> Result<bool, DataError> {
         check_there(&self.view, &self.device)?;
-        match self.content()? {
-            Content::Table(table) => table.verify().map_err(|e| self.in_file(e)),
-            Content::Array(_) | Content::Bytes => Ok(()),
-        }
+        let verified = match self.content()? {
+            // The structure first: what is wrong with it says more than a checksum.
+            Content::Table(table) => table.verify().and_then(|()| table.metadata().check_sum()),
+            Content::Array(array) => self.check_array(array),
+            Content::Bytes => Ok(false),
+        };
+        verified.map_err(|error| self.in_file(error))
+    }
+
+    fn check_array(&self, array: &Npy) -> Result<bool, DataError> {
+        let end = array.data_at().saturating_add(array.nbytes());
+        let Some(sum) = checksum::of_trailer(&self.view, end)? else {
+            return Ok(false);
+        };
+        checksum::check(&self.view, end, None, sum)?;
+        Ok(true)
     }
 
     fn fault(&self, fault: Fault) -> DataError {

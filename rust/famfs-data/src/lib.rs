@@ -12,6 +12,7 @@
 
 pub mod arrow;
 pub mod catalog;
+mod checksum;
 mod dataset;
 mod error;
 pub mod file;

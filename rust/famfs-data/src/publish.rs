@@ -4,8 +4,9 @@
 //! that is dropped before its commit was never there.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crc32fast::Hasher;
 use famfs::core::path::RelPath;
 use famfs::core::space::Layout;
 use famfs::core::units::{ByteLen, FileOff, Slot};
@@ -13,6 +14,7 @@ use famfs::mem::{Window, default_threads};
 use famfs::{Publication, Reservation, Volume, host, mounts};
 
 use crate::arrow::{ArrowPlan, Span};
+use crate::checksum;
 use crate::error::DataError;
 use crate::kind::Kind;
 use crate::npy::NpyPlan;
@@ -32,6 +34,9 @@ const SMALL: usize = 16 << 10;
 /// How much is gathered at most.
 const GATHERED: usize = 256 << 10;
 
+/// Bytes of which the checksum is computed before they are written: they stay in a core's cache.
+const SUMMED: usize = 256 << 10;
+
 /// Where threads may share a piece between them: never within a page.
 const PAGE: u64 = 4096;
 
@@ -44,6 +49,9 @@ pub struct Options {
     pub overwrite: bool,
     /// Permission bits; by default 0666 without the umask.
     pub mode: Option<u32>,
+    /// Keep a checksum in the file, computed while it is copied. A plan has to have room for it:
+    /// [`PlanOptions::checksum`](crate::arrow::PlanOptions::checksum), [`array_size`].
+    pub checksum: bool,
 }
 
 /// What came of publishing.
@@ -69,6 +77,8 @@ pub struct Draft {
     reservation: Reservation,
     /// What it appears with.
     transaction: Option<Arc<famfs::Transaction>>,
+    /// The checksum of what was put so far, in the order of the file.
+    sum: Option<Mutex<Hasher>>,
 }
 
 impl Draft {
@@ -115,7 +125,44 @@ impl Draft {
             options,
             reservation,
             transaction,
+            sum: options.checksum.then(|| Mutex::new(Hasher::new())),
         })
+    }
+
+    /// Writes a planned table, and its checksum.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn put_table(&self, plan: &ArrowPlan, progress: &mut Progress) -> Result<(), DataError> {
+        self.put_spans(plan.spans(), progress)?;
+        if let (Some(at), Some(sum)) = (plan.checksum_at(), self.checksum()) {
+            self.put_beside(at, checksum::digits(sum).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the trailer of an array all of which was put, with its checksum.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn seal_array(&self) -> Result<(), DataError> {
+        let Some(sum) = self.checksum() else {
+            return Ok(());
+        };
+        let at = self.size().saturating_sub(checksum::TRAILER);
+        self.put_beside(at, &checksum::trailer(sum))
+    }
+
+    /// The checksum of what was put so far, in order; `None` where none is computed.
+    fn checksum(&self) -> Option<u32> {
+        let sum = self.sum.as_ref()?;
+        let sum = sum.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(sum.finalize())
+    }
+
+    /// Writes bytes that the checksum is not of.
+    fn put_beside(&self, at: u64, bytes: &[u8]) -> Result<(), DataError> {
+        Ok(self.reservation.fill_with(FileOff(at), bytes, 1)?)
     }
 
     /// Lends bytes of the file to be written in place; they are taken back at the end.
@@ -166,6 +213,12 @@ impl Draft {
                 Span::Bytes(bytes) => bytes,
                 Span::Zero(len) if len <= ZEROS.len() as u64 => ZEROS.split_at(usize_of(len)).0,
                 Span::Zero(len) => {
+                    if let Some(sum) = &self.sum {
+                        self.fill(&window, waiting)?;
+                        window.clear();
+                        waiting = 0;
+                        add_zeros(sum, len);
+                    }
                     self.reservation.zero(FileOff(at), ByteLen(len))?;
                     done = at + len;
                     continue;
@@ -199,29 +252,57 @@ impl Draft {
             default_threads().max(1)
         };
         if threads == 1 {
-            return self.fill_share(pieces);
+            let part = self.fill_share(pieces)?;
+            self.add(&[part]);
+            return Ok(());
         }
         let shares = shares(pieces, total.div_ceil(threads as u64));
-        std::thread::scope(|scope| {
+        let parts = std::thread::scope(|scope| {
             let Some((first, others)) = shares.split_first() else {
-                return Ok(());
+                return Ok(Vec::new());
             };
             let others: Vec<_> = others
                 .iter()
                 .map(|share| scope.spawn(|| self.fill_share(share)))
                 .collect();
-            let mut result = self.fill_share(first);
+            let mut parts = vec![self.fill_share(first)];
             for other in others {
-                let ended = other.join().unwrap_or_else(|panic| {
+                parts.push(other.join().unwrap_or_else(|panic| {
                     std::panic::resume_unwind(panic);
-                });
-                result = result.and(ended);
+                }));
             }
-            result
-        })
+            parts.into_iter().collect::<Result<Vec<_>, DataError>>()
+        })?;
+        self.add(&parts);
+        Ok(())
     }
 
-    fn fill_share(&self, pieces: &[(u64, &[u8])]) -> Result<(), DataError> {
+    /// Adds the sums of what was put, in order.
+    fn add(&self, parts: &[Option<Hasher>]) {
+        if let Some(sum) = &self.sum {
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            parts.iter().flatten().for_each(|part| sum.combine(part));
+        }
+    }
+
+    /// Writes pieces with this thread; their checksum, if one is computed, comes back.
+    fn fill_share(&self, pieces: &[(u64, &[u8])]) -> Result<Option<Hasher>, DataError> {
+        let Some(_) = &self.sum else {
+            self.fill_pieces(pieces)?;
+            return Ok(None);
+        };
+        let mut sum = Hasher::new();
+        for &(at, bytes) in pieces {
+            // Bytes that were just read for the one are in the cache for the other.
+            for (i, part) in bytes.chunks(SUMMED).enumerate() {
+                sum.update(part);
+                self.fill_pieces(&[(at + (i * SUMMED) as u64, part)])?;
+            }
+        }
+        Ok(Some(sum))
+    }
+
+    fn fill_pieces(&self, pieces: &[(u64, &[u8])]) -> Result<(), DataError> {
         let mut gathered: Vec<u8> = Vec::new();
         let mut from = 0;
         for &(at, bytes) in pieces {
@@ -284,6 +365,17 @@ impl Draft {
     }
 }
 
+/// Adds as many zeros to a checksum.
+fn add_zeros(sum: &Mutex<Hasher>, len: u64) {
+    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut left = len;
+    while left > 0 {
+        let part = left.min(ZEROS.len() as u64);
+        sum.update(ZEROS.split_at(usize_of(part)).0);
+        left -= part;
+    }
+}
+
 /// Deals pieces out in shares of about `share` bytes, in order.
 fn shares<'a>(pieces: &[(u64, &'a [u8])], share: u64) -> Vec<Vec<(u64, &'a [u8])>> {
     let mut shares = Vec::new();
@@ -326,8 +418,19 @@ pub fn table(
     progress: &mut Progress,
 ) -> Result<Published, DataError> {
     let draft = Draft::begin(path, plan.size(), options)?;
-    draft.put_spans(plan.spans(), progress)?;
+    draft.put_table(plan, progress)?;
     draft.commit(Kind::Table)
+}
+
+/// The size of an array's file, with its checksum or without.
+#[must_use]
+pub fn array_size(plan: &NpyPlan, options: Options) -> u64 {
+    let trailer = if options.checksum {
+        checksum::TRAILER
+    } else {
+        0
+    };
+    plan.size() + trailer
 }
 
 /// Publishes an array, whose bytes are `data` in the planned order.
@@ -342,9 +445,10 @@ pub fn array(
     progress: &mut Progress,
 ) -> Result<Published, DataError> {
     plan.check(data.len() as u64)?;
-    let draft = Draft::begin(path, plan.size(), options)?;
+    let draft = Draft::begin(path, array_size(plan, options), options)?;
     draft.put(0, plan.header(), progress)?;
     draft.put(plan.header().len() as u64, data, progress)?;
+    draft.seal_array()?;
     draft.commit(Kind::Array)
 }
 

@@ -104,7 +104,11 @@ pub(crate) fn create_array(
     transaction: Option<&Bound<'_, Transaction>>,
 ) -> Result<Building> {
     let plan = NpyPlan::new(descr, fortran_order, &shape)?;
-    let options = Options { overwrite, mode };
+    let options = Options {
+        overwrite,
+        mode,
+        checksum: false,
+    };
     let transaction = transaction.map(Bound::get);
     let draft = begin(py, &path, plan.size(), options, transaction)?;
     let data_at = plan.header().len() as u64;
@@ -137,7 +141,11 @@ pub(crate) fn create_table(
 ) -> Result<Building> {
     let schema = taken(py, "a schema that can't be taken as Arrow's", read(schema))?;
     let blank = Blank::new(&schema, rows, &sizes)?;
-    let options = Options { overwrite, mode };
+    let options = Options {
+        overwrite,
+        mode,
+        checksum: false,
+    };
     let transaction = transaction.map(Bound::get);
     let draft = begin(py, &path, blank.size(), options, transaction)?;
     Ok(Building::new(path, draft, 0, Some(blank)))

@@ -269,8 +269,8 @@ impl File {
         copy::into(py, &*self.dataset()?, start, into)
     }
 
-    /// Checks everything in the file, strings too.
-    fn verify(&self, py: Python<'_>) -> Result<()> {
+    /// Checks everything in the file, strings too; whether it has a checksum.
+    fn verify(&self, py: Python<'_>) -> Result<bool> {
         let dataset = self.dataset()?;
         py.detach(|| Ok(dataset.file().verify()?))
     }

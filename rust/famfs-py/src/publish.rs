@@ -11,7 +11,7 @@ use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use famfs_data::arrow::{ArrowPlan, PlanOptions};
 use famfs_data::npy::NpyPlan;
-use famfs_data::publish::Draft;
+use famfs_data::publish::{Draft, array_size};
 use famfs_data::{self as data, DataError, Kind, Options};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -115,8 +115,12 @@ impl Lent {
     }
 }
 
-pub(crate) fn options(overwrite: bool, mode: Option<u32>) -> Options {
-    Options { overwrite, mode }
+pub(crate) fn options(overwrite: bool, mode: Option<u32>, checksum: bool) -> Options {
+    Options {
+        overwrite,
+        mode,
+        checksum,
+    }
 }
 
 /// The transaction that a file is for.
@@ -138,7 +142,7 @@ pub(crate) fn publish_bytes(
 ) -> Result<Done> {
     let lent = Lent::of(data)?;
     let mut watcher = Watcher::new(progress);
-    let options = options(overwrite, mode);
+    let options = options(overwrite, mode, false);
     let within = within(transaction);
     let bytes = lent.bytes();
     let size = bytes.len() as u64;
@@ -156,7 +160,7 @@ pub(crate) fn publish_bytes(
 #[pyfunction]
 #[pyo3(signature = (
     path, descr, fortran_order, shape, parts, *, overwrite=false, mode=None, progress=None,
-    transaction=None
+    transaction=None, checksum=false
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub(crate) fn publish_array(
@@ -170,13 +174,15 @@ pub(crate) fn publish_array(
     mode: Option<u32>,
     progress: Option<Py<PyAny>>,
     transaction: Option<&Bound<'_, Transaction>>,
+    checksum: bool,
 ) -> Result<Done> {
     let plan = NpyPlan::new(descr, fortran_order, &shape)?;
-    let options = options(overwrite, mode);
+    let options = options(overwrite, mode, checksum);
     let mut watcher = Watcher::new(progress);
     let within = within(transaction);
     let draft = py.detach(|| {
-        let draft = Draft::begin_in(within.as_ref(), &path, plan.size(), options)?;
+        let size = array_size(&plan, options);
+        let draft = Draft::begin_in(within.as_ref(), &path, size, options)?;
         draft.put(0, plan.header(), &mut |_, _| Ok(()))?;
         Ok::<_, DataError>(draft)
     });
@@ -202,18 +208,25 @@ pub(crate) fn publish_array(
     }
     if put.is_ok() {
         plan.check(data)?;
-        // An array of nothing has no parts.
-        put = watcher.finish(plan.size());
+        // An array of nothing has no parts, and its trailer is told by nobody else.
+        put = watcher.finish(draft.size());
     }
-    let ended = put.and_then(|()| py.detach(|| draft.end()));
+    let size = draft.size();
+    let ended = put.and_then(|()| {
+        py.detach(|| {
+            draft.seal_array()?;
+            draft.end()
+        })
+    });
     let reference = watcher.end(&path, ended)?;
-    Ok(done(reference, Kind::Array, plan.size(), (data, header)))
+    Ok(done(reference, Kind::Array, size, (data, size - data)))
 }
 
 /// Publishes a table: whatever has `__arrow_c_stream__` or `__arrow_c_array__`.
 #[pyfunction]
 #[pyo3(signature = (
-    path, data, *, batch_rows=None, overwrite=false, mode=None, progress=None, transaction=None
+    path, data, *, batch_rows=None, overwrite=false, mode=None, progress=None, transaction=None,
+    checksum=false
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub(crate) fn publish_table(
@@ -225,6 +238,7 @@ pub(crate) fn publish_table(
     mode: Option<u32>,
     progress: Option<Py<PyAny>>,
     transaction: Option<&Bound<'_, Transaction>>,
+    checksum: bool,
 ) -> Result<Done> {
     let (schema, batches) = collect(py, data)?;
     let mut watcher = Watcher::new(progress);
@@ -232,6 +246,7 @@ pub(crate) fn publish_table(
     let (ended, size, counted) = py.detach(|| {
         let plan_options = PlanOptions {
             batch_rows,
+            checksum,
             ..PlanOptions::default()
         };
         let plan = ArrowPlan::new(&schema, &batches, &plan_options)?;
@@ -240,10 +255,10 @@ pub(crate) fn publish_table(
             within.as_ref(),
             &path,
             plan.size(),
-            options(overwrite, mode),
+            options(overwrite, mode, checksum),
         );
         let ended = begun.and_then(|draft| {
-            draft.put_spans(plan.spans(), tell)?;
+            draft.put_table(&plan, tell)?;
             draft.end()
         });
         let size = plan.size();

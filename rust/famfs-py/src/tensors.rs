@@ -33,7 +33,7 @@ pub(crate) fn publish_tensors(
         .map(|(name, dtype, shape)| TensorSpec::new(name, &dtype, shape))
         .collect::<Result<Vec<_>, _>>()?;
     let plan = SafetensorsPlan::new(&specs)?;
-    let options = options(overwrite, mode);
+    let options = options(overwrite, mode, false);
     let mut watcher = Watcher::new(progress);
     let within = within(transaction);
     let draft = py.detach(|| {

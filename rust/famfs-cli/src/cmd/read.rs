@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use famfs::{Portion, TwoWays};
+use famfs_data::{Dataset, Kind};
 
 use super::content::{self, buffer, first_difference, pieces};
 use super::creat::split_last;
@@ -31,21 +32,25 @@ pub(super) fn cat(args: &Cat, output: &mut Output) -> Result<i32> {
     Ok(0)
 }
 
-/// Compares files with seeded content.
+/// Compares files with seeded content, and datasets with their checksums.
 pub(super) fn verify(args: Verify, output: &mut Output) -> Result<i32> {
     let one = args.filename.into_iter().zip(args.seed);
-    let mut wanted: Vec<(PathBuf, u32)> = one.collect();
+    let mut wanted: Vec<(PathBuf, Option<u32>)> =
+        one.map(|(path, seed)| (path, Some(seed))).collect();
     for text in &args.multi {
-        wanted.push(parse_multi(text)?);
+        let (path, seed) = parse_multi(text)?;
+        wanted.push((path, Some(seed)));
     }
+    wanted.extend(args.datasets.into_iter().map(|path| (path, None)));
     let mut failed = 0;
     for (path, seed) in &wanted {
-        match verify_one(path, *seed) {
-            Ok(bytes) if !args.quiet => {
-                output.line(format_args!(
-                    "{}: {bytes} bytes of seed {seed}",
-                    path.display()
-                ))?;
+        let verified = match seed {
+            Some(seed) => verify_one(path, *seed),
+            None => verify_dataset(path),
+        };
+        match verified {
+            Ok(found) if !args.quiet => {
+                output.line(format_args!("{}: {found}", path.display()))?;
             }
             Ok(_) => {}
             Err(error) if wanted.len() == 1 => return Err(error),
@@ -59,14 +64,30 @@ pub(super) fn verify(args: Verify, output: &mut Output) -> Result<i32> {
         return Err(Error::Some {
             failed,
             total: wanted.len(),
-            done: "as their seeds give them",
+            done: "as they should be",
         }
         .into());
     }
     Ok(0)
 }
 
-fn verify_one(path: &Path, seed: u32) -> Result<u64> {
+/// Checks a dataset by what it says of itself.
+fn verify_dataset(path: &Path) -> Result<String> {
+    let dataset = Dataset::open(path)?;
+    let file = dataset.file();
+    let sum = if file.verify()? {
+        "its checksum is right"
+    } else {
+        "it has no checksum"
+    };
+    let (kind, size) = (file.kind(), file.stat().size);
+    Ok(match file.kind() {
+        Kind::Table | Kind::Array => format!("{kind}, {size} bytes, its structure is right, {sum}"),
+        _ => format!("{kind}, {size} bytes, {sum}"),
+    })
+}
+
+fn verify_one(path: &Path, seed: u32) -> Result<String> {
     if seed == 0 {
         return Err(Error::Usage(
             "seed 0 stands for content that was left alone, which can't be verified".into(),
@@ -77,7 +98,7 @@ fn verify_one(path: &Path, seed: u32) -> Result<u64> {
     let file = named.file()?;
     let view = named.volume.view(&file)?;
     content::compare(&named.volume, &view, &path.display().to_string(), seed)?;
-    Ok(file.size.0)
+    Ok(format!("{} bytes of seed {seed}", file.size))
 }
 
 fn parse_multi(text: &OsStr) -> Result<(PathBuf, u32)> {

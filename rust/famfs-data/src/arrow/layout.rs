@@ -13,6 +13,8 @@ use super::encode::{Chunk, Encoder};
 use super::group::{Part, group};
 use super::index;
 use super::message::{self, CONTINUATION, HEAD, MAGIC};
+use super::parse;
+use crate::checksum;
 use crate::error::DataError;
 use crate::place::Place;
 use arrow_array::RecordBatch;
@@ -33,6 +35,8 @@ pub struct PlanOptions {
     pub alignment: u64,
     /// Key-value pairs for the footer.
     pub footer: HashMap<String, String>,
+    /// Keep room for a checksum of the file, see [`ArrowPlan::checksum_at`].
+    pub checksum: bool,
     /// From so many columns and batches on, together, the file gets an index of them.
     pub index_from: usize,
 }
@@ -43,6 +47,7 @@ impl Default for PlanOptions {
             batch_rows: None,
             alignment: 64,
             footer: HashMap::new(),
+            checksum: false,
             index_from: INDEX_FROM,
         }
     }
@@ -63,6 +68,7 @@ pub struct ArrowPlan {
     segments: Vec<Segment>,
     size: u64,
     footer_at: u64,
+    checksum_at: Option<u64>,
     rows: u64,
     batches: usize,
     borrowed: u64,
@@ -139,6 +145,13 @@ impl ArrowPlan {
     #[must_use]
     pub fn footer_at(&self) -> u64 {
         self.footer_at
+    }
+
+    /// Where the eight digits of the checksum go, zeros as planned: it is that of the file with
+    /// them.
+    #[must_use]
+    pub fn checksum_at(&self) -> Option<u64> {
+        self.checksum_at
     }
 
     /// The number of rows.
@@ -328,17 +341,21 @@ impl File {
             let at = self.at + end.len() as u64;
             end.extend(index::encode(at, schema, &self.places)?);
         }
-        end.extend(message::footer(
-            schema,
-            dictionaries,
-            batches,
-            &options.footer,
-        )?);
+        let mut pairs = options.footer.clone();
+        if options.checksum {
+            pairs.insert(checksum::KEY.to_owned(), checksum::UNKNOWN.to_owned());
+        }
+        let footer = message::footer(schema, dictionaries, batches, &pairs)?;
+        let start = self.at + end.len() as u64;
+        let (flatbuffer, _) = footer.split_at(footer.len() - message::TAIL);
+        let digits = options.checksum.then(|| parse::checksum_place(flatbuffer));
+        end.extend_from_slice(&footer);
         self.push(end);
         Ok(ArrowPlan {
             segments: self.segments,
             size: self.at,
             footer_at,
+            checksum_at: digits.flatten().map(|at| start + at as u64),
             rows: 0,
             batches: 0,
             borrowed: self.borrowed,

@@ -12,6 +12,8 @@ use std::collections::HashMap;
 /// A message is preceded by this and its length, 4 bytes each.
 pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];
 pub(super) const MAGIC: &[u8; 6] = b"ARROW1";
+/// What follows a footer's flatbuffer: its length, and the magic.
+pub(super) const TAIL: usize = 4 + MAGIC.len();
 /// The magic is padded to 8 bytes, then the first message follows.
 pub(super) const HEAD: u64 = 8;
 

@@ -8,6 +8,7 @@ use super::batch::{self, Batch, DictionaryBatch};
 use super::index::Index;
 use super::parse::{self, Block};
 use super::schema::{FileSchema, Shape, Slots};
+use crate::checksum;
 use crate::error::DataError;
 use crate::place::Peek;
 use arrow_ipc::MetadataVersion;
@@ -39,6 +40,7 @@ struct Whole {
     starts: Vec<Slots>,
     dictionary_types: HashMap<i64, (DataType, Shape)>,
     key_values: HashMap<String, String>,
+    checksum: Option<(u64, u32)>,
     blocks: Vec<Block>,
     dictionary_blocks: Vec<Block>,
     dictionary_batches: OnceLock<Vec<DictionaryBatch>>,
@@ -74,6 +76,7 @@ impl Whole {
             starts,
             dictionary_types: dictionaries,
             key_values: footer.metadata,
+            checksum: footer.checksum,
             blocks: footer.batches,
             dictionary_blocks: footer.dictionaries,
             dictionary_batches: OnceLock::new(),
@@ -148,6 +151,18 @@ impl ArrowMetadata {
     /// If the footer is broken.
     pub fn key_values(&self) -> Result<&HashMap<String, String>, DataError> {
         Ok(&self.whole()?.key_values)
+    }
+
+    /// Compares the file with its checksum; whether it has one.
+    ///
+    /// # Errors
+    /// If it has another, or the footer is broken.
+    pub fn check_sum(&self) -> Result<bool, DataError> {
+        let Some((at, sum)) = self.whole()?.checksum else {
+            return Ok(false);
+        };
+        checksum::check(self.peek(), self.peek().len(), Some(at), sum)?;
+        Ok(true)
     }
 
     /// The number of record batches.

@@ -2,6 +2,7 @@
 
 use super::message::{CONTINUATION, HEAD, MAGIC};
 use super::schema::{self, FileSchema};
+use crate::checksum;
 use crate::error::DataError;
 use crate::place::Peek;
 use arrow_ipc as ipc;
@@ -27,6 +28,8 @@ pub(super) struct Footer {
     pub(super) dictionaries: Vec<Block>,
     pub(super) batches: Vec<Block>,
     pub(super) metadata: HashMap<String, String>,
+    /// The file's checksum, and where its digits stand.
+    pub(super) checksum: Option<(u64, u32)>,
 }
 
 /// Judges both ends of the file; where the footer's flatbuffer lies.
@@ -84,6 +87,10 @@ pub(super) fn footer(peek: &dyn Peek, place: Range<u64>) -> Result<Footer, DataE
     let schema = footer
         .schema()
         .ok_or_else(|| DataError::corrupt(FOOTER, "it has no schema"))?;
+    let checksum = match checksum_in(footer, &bytes) {
+        None => None,
+        Some((at, digits)) => Some((start + at as u64, checksum::read(digits)?)),
+    };
     let dictionaries = blocks(footer.dictionaries().iter().flatten(), start)?;
     let batches = blocks(footer.recordBatches().iter().flatten(), start)?;
     Ok(Footer {
@@ -92,7 +99,27 @@ pub(super) fn footer(peek: &dyn Peek, place: Range<u64>) -> Result<Footer, DataE
         dictionaries,
         batches,
         metadata: schema::pairs(footer.custom_metadata()),
+        checksum,
     })
+}
+
+/// The digits of the checksum in a footer's metadata, and where in the flatbuffer they stand;
+/// `None` where there is no checksum.
+pub(super) fn checksum_in<'a>(
+    footer: ipc::Footer<'a>,
+    bytes: &'a [u8],
+) -> Option<(usize, &'a str)> {
+    let mut pairs = footer.custom_metadata()?.iter();
+    let digits = pairs
+        .find(|pair| pair.key() == Some(checksum::KEY))?
+        .value()?;
+    Some((digits.as_ptr().addr() - bytes.as_ptr().addr(), digits))
+}
+
+/// As [`checksum_in`], for a footer that was made here.
+pub(super) fn checksum_place(bytes: &[u8]) -> Option<usize> {
+    let footer = ipc::root_as_footer_with_opts(&options(bytes.len()), bytes).ok()?;
+    Some(checksum_in(footer, bytes)?.0)
 }
 
 /// Blocks that lie between the magic and the footer. They don't overlap, so all of them together
