@@ -118,6 +118,15 @@ class Files:
         return self.files[0].names
 
     @property
+    def file_size(self) -> int:
+        return sum(file.file_size for file in self.files)
+
+    @property
+    def places(self) -> tuple[list[tuple[int, int]], int]:
+        found = [file.places for file in self.files]
+        return ([place for places, _ in found for place in places], found[0][1])
+
+    @property
     def batch_rows(self) -> list[int]:
         return [rows for file in self.files for rows in file.batch_rows]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from html import escape
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from famfs import _arrays, _native
@@ -309,21 +310,17 @@ class Dataset(Accessors):
             return f"<famfs.Dataset ({error})>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a table's columns with their types, or an array's shape."""
-        from html import escape
+        """What a notebook shows: what it is, where it lies on the device, a table's columns."""
+        from famfs import _show
 
         try:
-            head = f"<b>{escape(self.path)}</b>: {escape(self._summary())}"
-            fields = self.schema if self.kind == "table" else ()
+            fields = ((f.name, str(f.type)) for f in self.schema) if self.kind == "table" else None
+            places, device = self._file.places
+            return _show.html(
+                self.path, self._summary(), self._file.file_size, places, device, fields
+            )
         except FamfsError:
             return f"<p>{escape(repr(self))}</p>"
-        if self.kind != "table":
-            return f"<p>{head}</p>"
-        rows = "".join(
-            f"<tr><td>{escape(field.name)}</td><td>{escape(str(field.type))}</td></tr>"
-            for field in fields
-        )
-        return f"<p>{head}</p><table><tr><th>column</th><th>type</th></tr>{rows}</table>"
 
     def _summary(self) -> str:
         if self.kind == "table":

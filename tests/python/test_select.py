@@ -337,3 +337,25 @@ def test_one_of_many_columns_reads_no_other(mnt, run):
     stock = pa.ipc.open_file(dataset.buffer()).read_all()
     assert stock.equals(wide.combine_chunks())
     assert famfs.open(f"{mnt}/wide", verify=True)["c0"].to_numpy().tolist() == [0, 1, 2]
+
+
+def test_a_notebook_shows_what_it_is_and_where(mnt):
+    ref = famfs.publish({f"<c{i}>": np.arange(1000) for i in range(60)}, f"{mnt}/a<b")
+    html = famfs.open(ref)._repr_html_()
+    assert "a&lt;b</b>: table of 1000 rows and 60 columns" in html
+    assert "<td>&lt;c5&gt;</td><td>int64</td>" in html
+    assert "and 20 more" in html
+    assert "in 1 extent from 0x" in html
+    assert "of a device of 64 MiB" in html
+    assert html.count("<rect") == 2
+    famfs.publish(np.arange(3), f"{mnt}/two")
+    for dataset, what in (
+        (famfs.open(ref)["<c1>"], "column '&lt;c1&gt;' of 1000 rows"),
+        (famfs.open(f"{mnt}/two"), "array of int64, shape (3,)"),
+        (famfs.open(famfs.publish(b"", f"{mnt}/empty")), "bytes, 0 bytes"),
+    ):
+        # Quotes are escaped as well.
+        assert what in dataset._repr_html_().replace("&#x27;", "'")
+    closed = famfs.open(ref)
+    closed.close()
+    assert "the dataset was closed" in closed._repr_html_()

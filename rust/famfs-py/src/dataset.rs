@@ -122,6 +122,22 @@ impl File {
         Ok(self.dataset()?.selection().is_all())
     }
 
+    /// Bytes of the whole file.
+    #[getter]
+    fn file_size(&self) -> Result<u64> {
+        Ok(self.dataset()?.file().stat().size.0)
+    }
+
+    /// Where the file's extents lie on the device, as offset and length, and the device's bytes.
+    #[getter]
+    fn places(&self) -> Result<(Vec<(u64, u64)>, u64)> {
+        let dataset = self.dataset()?;
+        let view = dataset.file().view();
+        let pieces = view.pieces();
+        let places = pieces.iter().map(|piece| (piece.at.0, piece.len));
+        Ok((places.collect(), famfs::mem::Memory::len(&**view.region())))
+    }
+
     /// Where the file's bytes begin in this process.
     #[getter]
     fn address(&self) -> Result<usize> {
