@@ -45,6 +45,17 @@ class Accessors:
         return end - first if array is None else array[4]
 
     @property
+    def names(self) -> list[str]:
+        """The names of a table's columns, or of a safetensors file's tensors; a column's own.
+
+        Raises:
+            Unsupported: For arrays and bytes.
+        """
+        if self.kind not in ARROW and self.kind != "safetensors":
+            raise self._unsupported("names", "it is one thing; shape and dtype tell what")
+        return self._file.names
+
+    @property
     def num_rows(self) -> int:
         """Rows of a table or column, or the length of an array's first axis.
 

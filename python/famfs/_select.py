@@ -53,6 +53,8 @@ def select(file: _native.File, key: object) -> _native.File:
             )
         rows, columns = key
         return _columns(_rows(file, rows), columns)
+    if kind == "safetensors" and isinstance(key, str):
+        return _columns(file, key)
     if kind == "table" and (isinstance(key, str) or _are_names(key)):
         return _columns(file, key)
     return _rows(file, key)
@@ -162,8 +164,9 @@ def _column(table: _native.File, name: str) -> int:
 
     names = table.names
     near = difflib.get_close_matches(name, names, n=3) if len(names) <= 1000 else []  # noqa: PLR2004
-    hint = f"; there is {' and '.join(map(repr, near))}" if near else "; schema.names lists them"
-    raise KeyError(f"{table.path} has no column {name!r}{hint}")
+    hint = f"; there is {' and '.join(map(repr, near))}" if near else "; names lists them"
+    what = "tensor" if table.kind == "safetensors" else "column"
+    raise KeyError(f"{table.path} has no {what} {name!r}{hint}")
 
 
 def row_numbers(file: _native.File, indices: Any, length: int) -> np.ndarray[Any, Any]:  # noqa: ANN401

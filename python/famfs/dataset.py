@@ -92,8 +92,8 @@ class Dataset(Accessors):
 
     Selections are in place, and datasets of their own: `d["name"]` is a column, `d[["a", "b"]]` a
     table of two, `d[10:20]` rows of a table, items along an array's first axis, or bytes;
-    `d[10:20, ["a"]]` is both at once, and `d[3]` one item of an array. `take` copies rows of any
-    choice.
+    `d[10:20, ["a"]]` is both at once, `d[3]` one item of an array, and `d["weight"]` of a
+    safetensors file an array. `take` copies rows of any choice.
 
     What it hands out lies in the volume's memory, is read-only, and holds that memory: it stays
     valid after the dataset is closed, and after the file was replaced or removed. Two datasets are

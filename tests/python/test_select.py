@@ -359,3 +359,41 @@ def test_a_notebook_shows_what_it_is_and_where(mnt):
     closed = famfs.open(ref)
     closed.close()
     assert "the dataset was closed" in closed._repr_html_()
+
+
+def test_tensors_are_arrays_in_place(mnt, inside):
+    weights = {
+        "layer.weight": np.arange(12.0, dtype="f4").reshape(3, 4),
+        "layer.bias": np.arange(3, dtype="f2"),
+        "steps": np.array(7),
+        "nothing": np.empty((0, 5), "i8"),
+        "flags": np.array([[True, False]]),
+    }
+    dataset = famfs.open(famfs.publish(weights, f"{mnt}/model"))
+    assert dataset.kind == "safetensors"
+    assert sorted(dataset.names) == sorted(weights)
+    for name, source in weights.items():
+        tensor = dataset[name]
+        array = tensor.to_numpy()
+        assert (tensor.kind, tensor.shape, tensor.dtype) == ("array", source.shape, source.dtype)
+        assert (array == source).all()
+        assert not array.nbytes or inside(mnt, array.ctypes.data, array.nbytes)
+        again = famfs.open(str(tensor.ref))
+        assert (again.to_numpy() == source).all()
+        assert again == tensor == pickle.loads(pickle.dumps(tensor))
+        assert (tensor.copy() == source).all()
+        assert tensor.nbytes == source.nbytes
+    assert (dataset["layer.weight"][1:].to_numpy() == weights["layer.weight"][1:]).all()
+    assert (dataset["layer.weight"][2].to_numpy() == weights["layer.weight"][2]).all()
+    with pytest.raises(KeyError, match="no tensor 'layer.weigth'; there is 'layer.weight'"):
+        dataset["layer.weigth"]
+    base, _, index = str(dataset.ref).partition("#")
+    with pytest.raises(famfs.FamfsError, match="column 5 is out of range, there are 5"):
+        famfs.open(f"{base}?cols=5#{index}")
+    with pytest.raises(famfs.Unsupported, match="one by one"):
+        famfs.open(f"{base}?cols=0:2#{index}")
+    # What only begins like one is bytes until its tensors are asked for.
+    broken = famfs.open(famfs.publish(b"\x10" + bytes(7) + b"{" + bytes(20), f"{mnt}/broken"))
+    assert broken.nbytes == 29
+    with pytest.raises(famfs.Corrupt):
+        broken["x"]

@@ -46,27 +46,13 @@ pub struct ArrayLayout {
 
 impl ArrayLayout {
     fn of(array: &Npy) -> Self {
-        let shape = array.shape().to_vec();
-        let mut strides = vec![0; shape.len()];
-        let mut step = array.item_size();
-        let mut set = |axis: usize| {
-            strides[axis] = step;
-            // The header was judged: the product fits, zeros taken for ones.
-            step = step.saturating_mul(shape[axis].max(1));
-        };
-        if array.fortran_order() {
-            (0..shape.len()).for_each(&mut set);
-        } else {
-            (0..shape.len()).rev().for_each(&mut set);
-        }
-        Self {
-            descr: array.descr().to_owned(),
+        let place = Place {
+            descr: array.descr(),
             item_size: array.item_size(),
-            shape,
-            strides,
-            start: array.data_at(),
-            nbytes: array.nbytes(),
-        }
+            shape: array.shape(),
+            fortran: array.fortran_order(),
+        };
+        place.layout(array.data_at(), array.nbytes())
     }
 
     /// Those items along the first axis; of no axes, none can be chosen.
@@ -90,6 +76,47 @@ impl ArrayLayout {
         }
         Some(self)
     }
+}
+
+/// What a header says of an array.
+struct Place<'a> {
+    descr: &'a str,
+    item_size: u64,
+    shape: &'a [u64],
+    fortran: bool,
+}
+
+impl Place<'_> {
+    fn layout(&self, start: u64, nbytes: u64) -> ArrayLayout {
+        let mut strides = vec![0; self.shape.len()];
+        let mut step = self.item_size;
+        let mut set = |axis: usize| {
+            strides[axis] = step;
+            // The header was judged: the product fits, zeros taken for ones.
+            step = step.saturating_mul(self.shape[axis].max(1));
+        };
+        if self.fortran {
+            (0..self.shape.len()).for_each(&mut set);
+        } else {
+            (0..self.shape.len()).rev().for_each(&mut set);
+        }
+        ArrayLayout {
+            descr: self.descr.to_owned(),
+            item_size: self.item_size,
+            shape: self.shape.to_vec(),
+            strides,
+            start,
+            nbytes,
+        }
+    }
+}
+
+/// The size of an item that a type such as "<f8" says.
+fn size_in(descr: &str) -> u64 {
+    descr
+        .get(2..)
+        .and_then(|size| size.parse().ok())
+        .unwrap_or(1)
 }
 
 impl Dataset {
@@ -167,6 +194,7 @@ impl Dataset {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match (self.file.kind(), &self.selection) {
+            (Kind::Safetensors, selection) if selection.columns.is_some() => Kind::Array,
             (Kind::Table, selection) => match selection.columns {
                 Some(Columns::One(_)) => Kind::Column,
                 _ => Kind::Table,
@@ -224,12 +252,16 @@ impl Dataset {
         Ok(part)
     }
 
-    /// Some of its columns, counted among its own.
+    /// Some of its columns, counted among its own; of a safetensors file, one tensor, an array.
     ///
     /// # Errors
-    /// [`DataError::OutOfRange`]; [`DataError::Unsupported`] for anything but a table.
+    /// [`DataError::OutOfRange`]; [`DataError::Unsupported`] for anything but a table, and for
+    /// several tensors.
     pub fn select_columns(&self, columns: Columns) -> Result<Self, DataError> {
         let count = self.num_columns()?;
+        if self.kind() == Kind::Safetensors && matches!(columns, Columns::Ranges(_)) {
+            return Err(self.unsupported("several tensors at once".into(), "take one by one"));
+        }
         if let Some(index) = columns.outside(count) {
             return Err(self.out_of_range("column", index, count));
         }
@@ -253,6 +285,11 @@ impl Dataset {
     /// As [`Self::num_columns`], and where the file's index or footer is broken.
     pub fn find_columns(&self, name: &str) -> Result<Vec<u64>, DataError> {
         let count = self.num_columns()?;
+        if self.kind() == Kind::Safetensors {
+            let names = self.file.tensors()?.tensors().iter().zip(0..);
+            let found = names.filter(|(tensor, _)| tensor.name == name);
+            return Ok(found.map(|(_, i)| i).collect());
+        }
         let found = self.table()?.metadata().find_columns(name);
         let found = found.map_err(|error| self.file.in_file(error))?;
         let found = found.into_iter().map(|i| i as u64);
@@ -266,7 +303,7 @@ impl Dataset {
         })
     }
 
-    /// The columns of a table; 1 for one by itself.
+    /// The columns of a table; the tensors of a safetensors file.
     ///
     /// # Errors
     /// [`DataError::Unsupported`] for anything else; as [`File::table`].
@@ -274,12 +311,29 @@ impl Dataset {
         if self.kind() == Kind::Column {
             return Err(self.unsupported("a column of a column".into(), "it is one already"));
         }
+        if self.kind() == Kind::Safetensors {
+            return Ok(self.file.tensors()?.tensors().len() as u64);
+        }
         let table = self.table()?;
         if let Some(columns) = &self.selection.columns {
             return Ok(columns.count());
         }
         let count = table.metadata().num_columns();
         Ok(count.map_err(|error| self.file.in_file(error))? as u64)
+    }
+
+    /// The names of a table's columns, of the one that it is, or of a safetensors file's tensors.
+    ///
+    /// # Errors
+    /// As [`Self::schema`] and [`File::tensors`].
+    pub fn names(&self) -> Result<Vec<String>, DataError> {
+        if self.kind() == Kind::Safetensors {
+            let tensors = self.file.tensors()?.tensors().iter();
+            return Ok(tensors.map(|tensor| tensor.name.clone()).collect());
+        }
+        let schema = self.schema()?;
+        let names = schema.fields().iter().map(|field| field.name().clone());
+        Ok(names.collect())
     }
 
     /// The rows of a table, or the length of an array's first axis; `None` where there is no such
@@ -315,10 +369,13 @@ impl Dataset {
     #[must_use]
     pub fn range(&self) -> Range<u64> {
         match (&self.selection.rows, self.file.kind()) {
-            (_, Kind::Table | Kind::Array) | (None | Some(Rows::One(_)), _) => {
-                0..self.file.stat().size.0
+            (Some(Rows::Range(range)), kind)
+                if !matches!(kind, Kind::Table | Kind::Array)
+                    && self.selection.columns.is_none() =>
+            {
+                range.clone()
             }
-            (Some(Rows::Range(range)), _) => range.clone(),
+            _ => 0..self.file.stat().size.0,
         }
     }
 
@@ -327,14 +384,43 @@ impl Dataset {
     /// # Errors
     /// As [`File::content`].
     pub fn array(&self) -> Result<Option<ArrayLayout>, DataError> {
-        let Content::Array(array) = self.file.content()? else {
-            return Ok(None);
+        let layout = match (self.file.content()?, &self.selection.columns) {
+            (Content::Array(array), _) => ArrayLayout::of(array),
+            (Content::Bytes, Some(Columns::One(index)))
+                if self.file.kind() == Kind::Safetensors =>
+            {
+                self.tensor(usize_of(*index))?
+            }
+            _ => return Ok(None),
         };
-        let layout = ArrayLayout::of(array);
         Ok(match &self.selection.rows {
             None => Some(layout),
             Some(rows) => layout.select(rows),
         })
+    }
+
+    /// How a tensor lies in a safetensors file.
+    fn tensor(&self, index: usize) -> Result<ArrayLayout, DataError> {
+        let tensors = self.file.tensors()?.tensors();
+        let Some(tensor) = tensors.get(index) else {
+            return Err(self.out_of_range("tensor", index as u64, tensors.len() as u64));
+        };
+        let Some(descr) = tensor.descr() else {
+            return Err(self.unsupported(
+                format!("{:?} of type {:?} as an array", tensor.name, tensor.dtype),
+                "NumPy hasn't it; safetensors' own load(d.buffer()) has",
+            ));
+        };
+        let nbytes = tensor.range.end - tensor.range.start;
+        let items = tensor.shape.iter().product::<u64>();
+        let item_size = nbytes.checked_div(items).unwrap_or_else(|| size_in(descr));
+        let plan = Place {
+            descr,
+            item_size,
+            shape: &tensor.shape,
+            fortran: false,
+        };
+        Ok(plan.layout(tensor.range.start, nbytes))
     }
 
     /// The fields of a table's columns; one, of a column.

@@ -8,7 +8,7 @@
 //! values afterwards reads memory, and what is lost then ends the process, as in every mapping.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use crate::kind::Kind;
 use crate::npy::Npy;
 use crate::place::Peek;
 use crate::reference::Ref;
+use crate::safetensors::Safetensors;
 
 impl Peek for View {
     fn len(&self) -> u64 {
@@ -73,6 +74,8 @@ pub struct File {
     kind: Kind,
     /// `None` where the file uses what can't be mapped.
     content: Option<Content>,
+    /// What a safetensors file holds, once somebody asked.
+    tensors: OnceLock<Safetensors>,
 }
 
 impl File {
@@ -113,6 +116,7 @@ impl File {
             view,
             kind,
             content,
+            tensors: OnceLock::new(),
         })
     }
 
@@ -190,6 +194,25 @@ impl File {
                 "only Arrow IPC files are tables",
             )),
         }
+    }
+
+    /// The tensors of a safetensors file, whose header is judged when they are first asked for: until
+    /// then it is bytes.
+    ///
+    /// # Errors
+    /// [`DataError::Unsupported`] for any other kind; where the header is broken.
+    pub fn tensors(&self) -> Result<&Safetensors, DataError> {
+        if self.kind != Kind::Safetensors {
+            return Err(DataError::unsupported(
+                format!("{}: taking {} for tensors", self.stat.display(), self.kind),
+                "only safetensors files have them",
+            ));
+        }
+        if let Some(tensors) = self.tensors.get() {
+            return Ok(tensors);
+        }
+        let tensors = Safetensors::open(&self.view).map_err(|error| self.in_file(error))?;
+        Ok(self.tensors.get_or_init(|| tensors))
     }
 
     /// The rows of a table, or the length of an array's first axis; `None` where there is no such

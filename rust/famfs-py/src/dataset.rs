@@ -166,7 +166,7 @@ impl File {
         py.detach(|| Ok(dataset.num_rows()?))
     }
 
-    /// Columns of a table.
+    /// Columns of a table, tensors of a safetensors file.
     #[getter]
     fn num_columns(&self) -> Result<u64> {
         Ok(self.dataset()?.num_columns()?)
@@ -187,12 +187,10 @@ impl File {
         Ok(parts.into_iter().map(|(_, rows)| rows.len()).collect())
     }
 
-    /// The names of a table's columns; of a column, its own.
+    /// The names of a table's columns; of a column, its own; of tensors.
     #[getter]
     fn names(&self) -> Result<Vec<String>> {
-        let schema = self.dataset()?.schema()?;
-        let fields = schema.fields();
-        Ok(fields.iter().map(|field| field.name().clone()).collect())
+        Ok(self.dataset()?.names()?)
     }
 
     /// How many bytes were copied on the way out, as they are not aligned for their type.
