@@ -53,6 +53,8 @@ class Mount(NamedTuple):
     """What this host may do: "master" publishes. None where there is no volume (any more)."""
     locality: str | None
     """Whose caches see the volume: "local" or "shared"."""
+    memory: str | None
+    """What memory an embedded volume got, in words; None for any other."""
 
 
 class Usage(NamedTuple):

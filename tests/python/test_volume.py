@@ -206,6 +206,12 @@ def test_what_is_no_volume(tmp_path):
         famfs.mkfs(tmp_path / "other", size="32MiB", host_uuid="me")
 
 
+def test_mounts_tell_what_memory_an_embedded_volume_got(mnt, small):
+    memory = {mount.mountpoint: mount.memory for mount in famfs.mounts()}
+    assert memory[mnt].startswith(("a private tmpfs", "a file in "))
+    assert memory[str(small / "mnt")] is None
+
+
 def test_mounts(small):
     mnt = str(small / "mnt")
     mount = next(mount for mount in famfs.mounts() if mount.mountpoint == mnt)

@@ -226,13 +226,14 @@ fn check_sizes(size: Option<u64>, log_len: u64) -> Result<(), Error> {
     )))
 }
 
-/// source, mountpoint, uuid, embedded, role, locality; the last two are None where the volume can't
-/// be opened.
+/// source, mountpoint, uuid, embedded, role, locality, memory; role and locality are None where the
+/// volume can't be opened, memory where it is not embedded.
 type Mounting = (
     PathBuf,
     PathBuf,
     Option<String>,
     bool,
+    Option<&'static str>,
     Option<&'static str>,
     Option<&'static str>,
 );
@@ -276,6 +277,7 @@ fn mounting(mount: &Mount) -> Mounting {
         mount.embedded.is_some(),
         role,
         locality,
+        mount.embedded.map(embedded::Memory::words),
     )
 }
 

@@ -43,6 +43,19 @@ pub enum Memory {
     CacheDirectory,
 }
 
+impl Memory {
+    /// What it is, in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::HugeTmpfs => "a private tmpfs with huge pages",
+            Self::Shm => "a file in /dev/shm",
+            Self::RuntimeDirectory => "a file in the runtime directory",
+            Self::CacheDirectory => "a file in the cache directory, on disk",
+        }
+    }
+}
+
 /// What came of making an embedded volume.
 #[derive(Clone, Debug)]
 pub struct Made {

@@ -201,12 +201,7 @@ fn warn_of(findings: usize, mountpoint: &str) {
 
 fn mount_embedded(mountpoint: &Path, args: &Mount, output: &mut Output) -> Result<i32> {
     let made = embedded::mount(mountpoint, args.size)?;
-    let memory = match made.mounted.mount.embedded {
-        Some(Memory::HugeTmpfs) => "a private tmpfs with huge pages",
-        Some(Memory::Shm) => "a file in /dev/shm",
-        Some(Memory::RuntimeDirectory) => "a file in the runtime directory",
-        _ => "a file in the cache directory, on disk",
-    };
+    let memory = made.mounted.mount.embedded.map_or("memory", Memory::words);
     if let Some(asked) = args.size
         && !made.is_new
         && asked != made.size
@@ -317,8 +312,9 @@ pub(super) fn list(args: &Mounts, output: &mut Output) -> Result<i32> {
 
 fn row(report: &MountReport, verbose: bool) -> Vec<String> {
     let mut way = report.way.to_owned();
-    if report.embedded.is_some() {
-        way.push_str(", embedded");
+    if let Some(memory) = report.embedded {
+        way.push_str(", embedded in ");
+        way.push_str(memory.words());
     }
     let mut row = vec![report.source.clone(), report.mountpoint.clone(), way];
     if !verbose {
