@@ -31,7 +31,7 @@ class Column:
         self.lock = threading.Lock()
         self._valid: np.ndarray[Any, Any] | None = None
         self._next = 0
-        self._filled = 0
+        self._filled: list[list[int]] = []
 
     def array(self) -> np.ndarray[Any, Any]:
         """The values to be written, where they lie next to each other at one width."""
@@ -53,13 +53,16 @@ class Column:
 
     def fill(self, values: Any, offset: int | None) -> int:  # noqa: ANN401
         """Copies values in; the row after the last."""
-        at = self._next if offset is None else offset
         chunks = self._chunks(values)
-        end = at + sum(map(len, chunks))
-        if at < 0 or end > self.rows:
-            raise FamfsError(
-                f"column {self.name!r}: rows {at} to {end} do not fit: it has {self.rows}"
-            )
+        with self.lock:
+            # Another thread's rows follow these, also where they are written sooner.
+            at = self._next if offset is None else offset
+            end = at + sum(map(len, chunks))
+            if at < 0 or end > self.rows:
+                raise FamfsError(
+                    f"column {self.name!r}: rows {at} to {end} do not fit: it has {self.rows}"
+                )
+            self._next = end
         for chunk in chunks:
             nulls = chunk.null_count
             if nulls and self._valid_at is None:
@@ -69,11 +72,14 @@ class Column:
             self.put(at, chunk)
             if nulls or self._valid is not None:
                 self.validity()[at : at + len(chunk)] = _bools(chunk.is_valid())
-            at += len(chunk)
             with self.lock:
-                self._filled += len(chunk)
-        self._next = at
-        return at
+                last = self._filled[-1] if self._filled else [0, 0]
+                if last[1] == at and self._filled:
+                    last[1] += len(chunk)
+                else:
+                    self._filled.append([at, at + len(chunk)])
+            at += len(chunk)
+        return end
 
     def put(self, at: int, chunk: Any) -> None:  # noqa: ANN401
         """Copies an Arrow array's values to row `at` on."""
@@ -81,9 +87,11 @@ class Column:
 
     def lacking(self) -> str:
         """What was not written, if anything."""
-        if self._filled >= self.rows:
-            return ""
-        return f"{self._filled} of {self.rows} rows were written"
+        written = end = 0
+        for first, last in sorted(self._filled):
+            written += max(0, last - max(first, end))
+            end = max(end, last)
+        return "" if written >= self.rows else f"{written} of {self.rows} rows were written"
 
     def finish(self) -> tuple[int, int]:
         """Puts what was kept aside in its place; nulls, and bytes of strings."""
@@ -107,7 +115,7 @@ class Column:
             elif hasattr(values, "__arrow_c_stream__"):
                 array = pa.chunked_array(values)
             else:
-                array = pa.array(values, type=self.type, from_pandas=False)
+                array = self._made(pa, values)
             if _storage(array.type) != self.type:
                 array = array.cast(self.type)
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
@@ -117,6 +125,19 @@ class Column:
             ) from error
         chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
         return [getattr(chunk, "storage", chunk) for chunk in chunks if len(chunk)]
+
+    def _made(self, pa: Any, values: Any) -> Any:  # noqa: ANN401
+        """An Arrow array of what is none; a number that the type can't hold is an error."""
+        import numpy as np
+
+        array = pa.array(values, type=self.type, from_pandas=False)
+        if not (pa.types.is_integer(self.type) or pa.types.is_floating(self.type)):
+            return array
+        # Arrow cuts a float to the type that is asked for, and a cast tells.
+        given = np.asarray(values)
+        if given.dtype.kind == "f" and pa.types.is_integer(self.type):
+            return pa.array(given, from_pandas=False).cast(self.type)
+        return array
 
 
 class _Fixed(Column):

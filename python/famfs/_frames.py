@@ -63,12 +63,13 @@ def to_pandas(table: Any, *, copy: bool | None, dtype_backend: str | None) -> An
 
 def _mixed(pd: Any, table: Any, arrow: list[int]) -> Any:  # noqa: ANN401
     """A frame whose columns `arrow` are Arrow's; pyarrow makes the others, and the index."""
+    table = _without_arrow_types(table)
     rest = table.select([i for i in range(table.num_columns) if i not in set(arrow)])
     frame = rest.to_pandas(split_blocks=True)
     others: Iterator[Any] = (frame.iloc[:, i].array for i in range(frame.shape[1]))
     index = _index_of(table.schema)
     kept = [i for i in range(table.num_columns) if table.schema.field(i).name not in index]
-    if not rest.num_columns and not index:
+    if not rest.num_columns and not _metadata(table.schema):
         frame.index = pd.RangeIndex(table.num_rows)
     chosen = set(arrow)
     columns = {
@@ -82,6 +83,25 @@ def _mixed(pd: Any, table: Any, arrow: list[int]) -> Any:  # noqa: ANN401
     else:
         whole.columns = [table.schema.field(i).name for i in kept]
     return whole
+
+
+def _without_arrow_types(table: Any) -> Any:  # noqa: ANN401
+    """The table without what its metadata says of Arrow types, not all of which pandas reads."""
+    metadata = _metadata(table.schema)
+    if not metadata:
+        return table
+    import json
+
+    columns = [
+        entry | {"numpy_type": "object"} if _is_arrow_type(entry.get("numpy_type")) else entry
+        for entry in metadata.get("columns", [])
+    ]
+    pandas = json.dumps(metadata | {"columns": columns}).encode()
+    return table.replace_schema_metadata({**table.schema.metadata, b"pandas": pandas})
+
+
+def _is_arrow_type(numpy_type: object) -> bool:
+    return str(numpy_type).endswith("[pyarrow]")
 
 
 def _metadata(schema: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -105,7 +125,7 @@ def _is_arrow(schema: Any, field: Any, column: Any) -> bool:  # noqa: ANN401
         entry.get("field_name"): entry.get("numpy_type")
         for entry in _metadata(schema).get("columns", [])
     }
-    return field.name not in was
+    return field.name not in was or _is_arrow_type(was[field.name])
 
 
 def _is_plain(kind: Any) -> bool:  # noqa: ANN401

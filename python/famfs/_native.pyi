@@ -11,9 +11,7 @@ _Room: TypeAlias = tuple[int, int]
 _Column: TypeAlias = tuple[str, str, int, _Room | None, _Room, _Room]
 _Entry: TypeAlias = tuple[str, Path, str, int, int | None, int, int, int, int, Ref | None]
 _News: TypeAlias = tuple[str, str, Path, int, Ref | None]
-_Mounting: TypeAlias = tuple[
-    Path, Path, str | None, bool, str | None, str | None, str | None
-]
+_Mounting: TypeAlias = tuple[Path, Path, str | None, bool, str | None, str | None, str | None]
 
 __all__ = [
     "Batch",

@@ -193,7 +193,13 @@ def row_numbers(file: _native.File, indices: Any, length: int) -> np.ndarray[Any
     """
     import numpy as np
 
-    wanted = np.asarray(indices if hasattr(indices, "__len__") else list(indices))
+    try:
+        wanted = np.asarray(indices if hasattr(indices, "__len__") else list(indices))
+    except (TypeError, ValueError) as error:
+        raise Unsupported(
+            f"{file.path} ({file.kind}): take() by {indices!r}: {error}; rows are chosen by "
+            "numbers or by a mask"
+        ) from error
     wanted = wanted.astype(np.intp) if wanted.size == 0 else wanted
     if wanted.dtype.kind not in "iub" or wanted.ndim != 1:
         raise Unsupported(
@@ -204,7 +210,7 @@ def row_numbers(file: _native.File, indices: Any, length: int) -> np.ndarray[Any
         if len(wanted) != length:
             raise IndexError(f"{file.path}: a mask of {len(wanted)}, there are {length} rows")
         return np.flatnonzero(wanted)
-    wanted = np.where(wanted < 0, wanted + length, wanted)
-    if len(wanted) and not 0 <= wanted.min() <= wanted.max() < length:
+    if wanted.size and not -length <= int(wanted.min()) <= int(wanted.max()) < length:
         raise IndexError(f"{file.path}: rows {wanted.min()} to {wanted.max()} of {length}")
-    return wanted
+    wanted = wanted.astype(np.intp)
+    return np.where(wanted < 0, wanted + length, wanted)

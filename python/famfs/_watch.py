@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from famfs import _native
+from famfs.errors import FamfsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,11 @@ def end_of(timeout: float | None) -> float | None:
         >>> _watch.end_of(None) is None
         True
     """
-    return None if timeout is None else time.monotonic() + timeout
+    if timeout is None:
+        return None
+    if timeout != timeout:  # noqa: PLR0124 - only NaN differs from itself
+        raise FamfsError("timeout=nan: seconds to wait, or None to wait forever")
+    return time.monotonic() + timeout
 
 
 def is_over(end: float | None) -> bool:

@@ -241,7 +241,8 @@ class Dataset(Accessors):
 
     def __eq__(self, other: object) -> bool:
         """Whether both are of one reference."""
-        return isinstance(other, Dataset) and self.ref == other.ref
+        same = isinstance(other, Dataset) and type(other).ref is Dataset.ref
+        return same and self.ref == cast("Dataset", other).ref
 
     def __hash__(self) -> int:
         """That of its reference."""

@@ -513,3 +513,55 @@ def test_a_shared_volume_has_what_was_written_in_place(tmp_path, run):
     assert famfs.open(f"{mnt}/a").to_numpy().sum() == 4999950000
     assert famfs.open(f"{mnt}/b").to_numpy().sum() == 1
     famfs.umount(mnt)
+
+
+def test_rows_that_were_filled_twice_are_no_others(mnt):
+    schema = pa.schema({"a": pa.int64(), "f": pa.bool_()})
+    with (
+        pytest.raises(famfs.FamfsError, match="2 of 4 rows"),
+        famfs.create_table(f"{mnt}/t", schema, 4) as table,
+    ):
+        table.fill("f", [True] * 4)
+        table.fill("a", [1, 2], offset=0)
+        table.fill("a", [3, 4], offset=0)
+    with famfs.create_table(f"{mnt}/t", schema, 4) as table:
+        table.fill("f", [True] * 4)
+        for at in (2, 0, 1):
+            table.fill("a", [at, at + 1], offset=at)
+    assert famfs.open(f"{mnt}/t")["a"].to_numpy().tolist() == [0, 1, 2, 3]
+
+
+def test_a_float_is_no_integer(mnt):
+    schema = pa.schema({"a": pa.int64()})
+    for values in ([1.5], np.array([1.5]), pa.array([1.5])):
+        with (
+            pytest.raises(famfs.Unsupported, match="'a'"),
+            famfs.create_table(f"{mnt}/t", schema, 1) as table,
+        ):
+            table.fill("a", values)
+    with famfs.create_table(f"{mnt}/t", schema, 1) as table:
+        table.fill("a", [2.0])
+    assert famfs.open(f"{mnt}/t")["a"].to_numpy().tolist() == [2]
+
+
+def test_a_thread_may_still_write_when_the_block_ends(mnt, run):
+    """It writes to the file or to a copy, and no signal comes."""
+    run(
+        """
+        import sys, threading, famfs
+        stop = threading.Event()
+        for turn in range(20):
+            with famfs.create(f"{sys.argv[1]}/x{turn}", 1 << 16, "u1", zero=True) as window:
+                def write():
+                    while not stop.is_set():
+                        window[::512] += 1
+                writer = threading.Thread(target=write)
+                writer.start()
+            before = famfs.open(f"{sys.argv[1]}/x{turn}").copy()
+            assert (famfs.open(f"{sys.argv[1]}/x{turn}").to_numpy() == before).all()
+            stop.set()
+            writer.join()
+            stop.clear()
+        """,
+        mnt,
+    )

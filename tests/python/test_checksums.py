@@ -156,3 +156,18 @@ def test_in_a_transaction_and_as_another_version(mnt):
     )
     assert famfs.open(ref, verify=True).to_numpy().tolist() == list(range(6))
     assert told[-1] == (len(famfs.open(ref).buffer()),) * 2
+
+
+def test_a_header_that_says_less_is_found(backing):
+    """The trailer stands at the end of the file, wherever the header says that the data end."""
+    mnt, volume = backing
+    dataset = famfs.open(famfs.publish(np.arange(512), f"{mnt}/x", checksum=True))
+    content = bytes(dataset.buffer())
+    with open(volume, "r+b") as file:
+        start = file.read().index(content)
+        for shape in (b"(112,)", b"(510,)", b"(513,)"):
+            file.seek(start)
+            file.write(content.replace(b"(512,)", shape))
+            file.flush()
+            with pytest.raises(famfs.Corrupt):
+                famfs.open(f"{mnt}/x", verify=True)

@@ -397,3 +397,33 @@ def test_tensors_are_arrays_in_place(mnt, inside):
     assert broken.nbytes == 29
     with pytest.raises(famfs.Corrupt):
         broken["x"]
+
+
+def test_rows_of_any_type_of_number(mnt):
+    dataset = famfs.open(famfs.publish({"a": np.arange(1000)}, f"{mnt}/t"))
+    for kind in (np.int8, np.uint8, np.uint64):
+        assert dataset.take(np.array([1, 100], kind))["a"].to_pylist() == [1, 100]
+    for wanted in (3, None, [[1], [2, 3]], [2**70]):
+        with pytest.raises((famfs.Unsupported, IndexError)):
+            dataset.take(wanted)
+
+
+def test_one_file_is_not_several(mnt):
+    famfs.mkdir(f"{mnt}/d")
+    famfs.publish({"a": np.arange(3)}, f"{mnt}/d/t")
+    one, several = famfs.open(f"{mnt}/d/t"), famfs.open(f"{mnt}/d")
+    assert one != several
+    assert several != one
+    assert [one, several].count(several) == 1
+
+
+def test_pandas_keeps_its_range_and_arrow_types(mnt):
+    frame = pd.DataFrame({"a": [1, 2, 3]}, index=pd.RangeIndex(10, 16, 2, name="k")).assign(
+        b=pd.Series([[1], [2, 3], []], dtype=pd.ArrowDtype(pa.list_(pa.int64()))).array
+    )
+    dataset = famfs.open(famfs.publish(frame, f"{mnt}/f"))
+    pd.testing.assert_frame_equal(dataset.to_pandas(), frame)
+    arrow = dataset.to_pandas(dtype_backend="pyarrow")
+    assert arrow.index.equals(frame.index)
+    assert arrow.index.name == "k"
+    assert dataset.to_pandas(copy=False)["b"].tolist() == frame["b"].tolist()

@@ -437,3 +437,38 @@ def test_a_compressed_table_is_a_table_that_cannot_be_mapped(mnt):
     with pytest.raises(famfs.Unsupported, match="x:.*compress"):
         dataset.to_arrow()
     assert pa.ipc.open_file(dataset.buffer()).read_all().equals(table())
+
+
+def nested(i):
+    return {"u": {"v": i, "t": [{"w": i}, {"w": i + 1}]}}
+
+
+NESTED = {
+    "struct in struct": pa.array([nested(i) for i in range(10)]),
+    "struct in fixed list": pa.array(
+        [[nested(i), nested(i + 1)] for i in range(10)],
+        pa.list_(pa.array([nested(0)]).type, 2),
+    ),
+    "sparse union of structs": pa.UnionArray.from_sparse(
+        pa.array([0, 1] * 5, pa.int8()),
+        [pa.array([nested(i) for i in range(10)]), pa.array(range(10))],
+    ),
+    "list of a sliced struct": pa.ListArray.from_arrays(
+        pa.array([0, 2, 4, 8]), pa.array([nested(i) for i in range(10)]).slice(1, 8)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_slices_of_nested_structs(mnt, name):
+    whole = NESTED[name]
+    for start, length in ((0, 3), (1, 2), (2, 1), (len(whole), 0)):
+        part = whole.slice(start, length)
+        table = pa.table({"x": whole}).slice(start, length)
+        batch = pa.record_batch({"x": whole}).slice(start, length)
+        both = pa.concat_tables([pa.table({"x": whole})] * 2).slice(start, length)
+        for source in (pa.table({"x": part}), table, batch, both):
+            famfs.publish(source, f"{mnt}/x", overwrite=True)
+            found = famfs.open(f"{mnt}/x", verify=True).to_arrow()
+            assert found["x"].to_pylist() == part.to_pylist()
+            found.validate(full=True)

@@ -440,3 +440,10 @@ def test_a_transaction_in_a_library_mount(large, run):
         tx.publish(b"own", f"{large}/d/own")
         run(code, tx.token, large)
     assert names(f"{large}/d") == ["own", "part"]
+
+
+def test_nothing_is_lost_after_an_empty_commit(mnt):
+    with famfs.transaction() as tx:
+        assert tx.commit() == []
+        with pytest.raises(famfs.FamfsError, match="ended"):
+            tx.publish(b"x", f"{mnt}/x")

@@ -270,9 +270,10 @@ impl Dataset {
             None => columns,
             Some(own) => match columns {
                 Columns::One(i) => Columns::One(own.nth(i).unwrap_or(i)),
-                Columns::Ranges(ranges) => {
-                    let indices = ranges.into_iter().flatten();
-                    Columns::table(indices.filter_map(|i| own.nth(i)))
+                columns @ Columns::Ranges(_) => {
+                    let own: Vec<u64> = own.iter().collect();
+                    let indices = columns.iter();
+                    Columns::table(indices.filter_map(|i| own.get(usize_of(i)).copied()))
                 }
             },
         });
@@ -284,7 +285,7 @@ impl Dataset {
     /// # Errors
     /// As [`Self::num_columns`], and where the file's index or footer is broken.
     pub fn find_columns(&self, name: &str) -> Result<Vec<u64>, DataError> {
-        let count = self.num_columns()?;
+        self.num_columns()?;
         if self.kind() == Kind::Safetensors {
             let names = self.file.tensors()?.tensors().iter().zip(0..);
             let found = names.filter(|(tensor, _)| tensor.name == name);
@@ -297,8 +298,10 @@ impl Dataset {
             None => found.collect(),
             Some(own) => {
                 let found: Vec<u64> = found.collect();
-                let is_found = |i: &u64| own.nth(*i).is_some_and(|index| found.contains(&index));
-                (0..count).filter(is_found).collect()
+                let own = own.iter().zip(0..);
+                own.filter(|(index, _)| found.contains(index))
+                    .map(|(_, i)| i)
+                    .collect()
             }
         })
     }
@@ -440,7 +443,7 @@ impl Dataset {
             Some(columns) => {
                 let whole = metadata.schema().map_err(in_file)?;
                 let mut fields: Vec<FieldRef> = Vec::new();
-                for index in (0..columns.count()).filter_map(|i| columns.nth(i)) {
+                for index in columns.iter() {
                     fields.push(metadata.field(usize_of(index)).map_err(in_file)?);
                 }
                 let pairs = whole.metadata().clone();
@@ -476,7 +479,7 @@ impl Dataset {
             return Ok(whole.slice(rows.start, rows.len()));
         };
         let schema = self.schema()?;
-        let indices = (0..columns.count()).filter_map(|i| columns.nth(i));
+        let indices = columns.iter();
         let arrays = indices.map(|i| Ok(slice(&self.file.column(*batch, usize_of(i))?, rows)));
         let arrays = arrays.collect::<Result<_, DataError>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));

@@ -269,9 +269,15 @@ impl File {
 
     fn check_array(&self, array: &Npy) -> Result<bool, DataError> {
         let end = array.data_at().saturating_add(array.nbytes());
-        let Some(sum) = checksum::of_trailer(&self.view, end)? else {
+        let size = self.stat.size.0;
+        let last = size.saturating_sub(checksum::TRAILER);
+        let Some(sum) = checksum::of_trailer(&self.view, last)? else {
             return Ok(false);
         };
+        if last != end {
+            let detail = format!("its data end at {end}, and its checksum stands at {last}");
+            return Err(DataError::corrupt("npy header", detail));
+        }
         checksum::check(&self.view, end, None, sum)?;
         Ok(true)
     }

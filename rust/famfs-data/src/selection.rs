@@ -56,6 +56,15 @@ impl Columns {
         Self::Ranges(ranges)
     }
 
+    /// Their indices in the file, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        let (one, ranges) = match self {
+            Self::One(index) => (Some(*index), [].as_slice()),
+            Self::Ranges(ranges) => (None, ranges.as_slice()),
+        };
+        one.into_iter().chain(ranges.iter().cloned().flatten())
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -147,10 +147,16 @@ impl Transaction {
     /// # Errors
     /// Those of [`famfs::Transaction::commit`].
     pub fn commit(&self) -> Result<Vec<Ref>, DataError> {
-        let bound = match &*self.state() {
-            State::Bound(bound) => Arc::clone(bound),
-            State::Unbound => return Ok(Vec::new()),
-            State::Ended => return Err(ended()),
+        let bound = {
+            let mut state = self.state();
+            match &*state {
+                State::Bound(bound) => Arc::clone(bound),
+                State::Unbound => {
+                    *state = State::Ended;
+                    return Ok(Vec::new());
+                }
+                State::Ended => return Err(ended()),
+            }
         };
         let volume = bound.volume().uuid();
         let committed = bound.commit()?;

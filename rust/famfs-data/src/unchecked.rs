@@ -22,6 +22,7 @@
 )]
 
 use crate::arrow::check::{Checked, Parts};
+use arrow_buffer::NullBuffer;
 use arrow_data::{ArrayData, ArrayDataBuilder};
 
 /// Makes an array of parts that were checked.
@@ -39,5 +40,52 @@ pub(crate) fn array(parts: Checked) -> ArrayData {
         .buffers(buffers)
         .child_data(children);
     // SAFETY: only `Parts::check` makes a `Checked`; what it has checked is listed above.
+    unsafe { builder.build_unchecked() }
+}
+
+/// The same array with another offset, length, bitmap and children: rows of what it was, or the same
+/// rows with an offset that its children have taken over.
+///
+/// # Panics
+/// Where more rows are asked for than there are: those of the caller are counted before.
+pub(crate) fn moved(
+    data: &ArrayData,
+    offset: usize,
+    len: usize,
+    nulls: Option<NullBuffer>,
+    children: Vec<ArrayData>,
+) -> ArrayData {
+    assert!(
+        nulls.as_ref().is_none_or(|nulls| nulls.len() == len),
+        "a bitmap of the rows"
+    );
+    let builder = data
+        .clone()
+        .into_builder()
+        .offset(offset)
+        .len(len)
+        .nulls(nulls)
+        .child_data(children);
+    // SAFETY: only `arrow::settle` comes here, with an array that its producer vouches for, as of all
+    // that comes by the C data interface. Rows `offset..offset + len` are among those it had, or
+    // their offset has gone into the children, cut to just these rows.
+    unsafe { builder.build_unchecked() }
+}
+
+/// A sparse union whose children were cut to its rows: its type ids are cut too.
+pub(crate) fn cut_union(data: &ArrayData, children: Vec<ArrayData>) -> ArrayData {
+    let (offset, len) = (data.offset(), data.len());
+    let ids = data
+        .buffers()
+        .iter()
+        .map(|ids| ids.slice_with_length(offset, len));
+    let builder = data
+        .clone()
+        .into_builder()
+        .offset(0)
+        .buffers(ids.collect())
+        .child_data(children);
+    // SAFETY: as in `moved`: a type id is a byte, so that those of the rows are bytes `offset` to
+    // `offset + len`, and the children have these rows alone.
     unsafe { builder.build_unchecked() }
 }

@@ -5,7 +5,8 @@ mod common;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, RunArray, StringArray,
+    Array, ArrayRef, DictionaryArray, Int8Array, Int32Array, ListArray, RecordBatch, RunArray,
+    StringArray,
 };
 use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
@@ -190,6 +191,52 @@ fn flipped_indices_never_panic() {
         }
     }
     assert!(refused > 1000, "{refused}");
+}
+
+/// Where footer and index say different things of a column, nobody gets an array of the one for what
+/// the other says.
+#[test]
+fn a_footer_that_differs_from_the_index_is_never_mixed_with_it() {
+    let column = Arc::new(Int8Array::from_iter_values(0..100)) as ArrayRef;
+    let batch = RecordBatch::try_from_iter([("v", column.clone()), ("w", column)]).unwrap();
+    let indexed = PlanOptions {
+        index_from: 0,
+        ..PlanOptions::default()
+    };
+    let file = common::write(&batch.schema(), &[batch], &indexed);
+    let len = i32::from_le_bytes(*file[file.len() - 10..].first_chunk().unwrap());
+    let footer = file.len() - 10 - usize::try_from(len).unwrap();
+    let mut differed = 0;
+    for at in footer..file.len() - 10 {
+        for (from, to) in [(8, 64), (8, 16), (1, 0)] {
+            if file[at] != from {
+                continue;
+            }
+            let mut evil = file.clone();
+            evil[at] = to;
+            let Ok(opened) = common::open(&common::aligned(&evil)) else {
+                continue;
+            };
+            let Ok(by_index) = opened.column(0, 0) else {
+                continue;
+            };
+            let Ok(schema) = opened.schema() else {
+                continue;
+            };
+            let Some(field) = schema.fields().first().cloned() else {
+                continue;
+            };
+            differed += usize::from(field.data_type() != by_index.data_type());
+            if let Ok(found) = opened.column(0, 0) {
+                assert_eq!(found.data_type(), field.data_type(), "byte {at}");
+                found.to_data().validate_full().unwrap();
+            }
+            if let Ok(batch) = opened.batch(0) {
+                assert_eq!(batch.column(0).data_type(), field.data_type(), "byte {at}");
+            }
+        }
+    }
+    assert!(differed > 0);
 }
 
 /// Puts the checksum of the index's last 40 bytes right: it guards against damage, not harm.

@@ -130,23 +130,26 @@ impl Window {
         if *state != State::Open || self.generation != generation() {
             return Ok(());
         }
-        self.space().protect()?;
-        *state = State::Sealed;
         // Other sources can't be mapped so: a dax device is shared or not mapped at all.
-        if self.region.kind() == Kind::File && self.region.patches().is_none() {
-            self.copy_on_write();
+        let private = self.region.kind() == Kind::File && self.region.patches().is_none();
+        // In one step: a thread that writes there meanwhile is in the one or in the other mapping,
+        // and meets no signal.
+        if !(private && self.copy_on_write()) {
+            self.space().protect()?;
         }
+        *state = State::Sealed;
         Ok(())
     }
 
-    fn copy_on_write(&self) {
+    /// Whether all of it is a copy of this process's from now on.
+    fn copy_on_write(&self) -> bool {
         let mut at = 0;
         for piece in &self.pieces {
             let align = usize::try_from(self.region.align()).unwrap_or(usize::MAX);
             let len = usize::try_from(piece.len)
                 .ok()
                 .and_then(|len| len.checked_next_multiple_of(align));
-            let Some(len) = len else { return };
+            let Some(len) = len else { return false };
             // SAFETY: only addresses of this window are mapped over, with the same bytes. They are
             // reached through pointers that were lent as ones that may be taken back.
             let placed = unsafe {
@@ -160,6 +163,7 @@ impl Window {
             }
             at += len;
         }
+        true
     }
 
     /// Takes the bytes away, for what was never committed: the addresses lead to memory of nobody,

@@ -329,8 +329,18 @@ impl File {
             _ => struct_field(&schema),
         };
         let parts = dataset.parts()?;
+        let data_type = field.data_type().clone();
         let arrays = parts.into_iter().map(move |part| {
-            rows_of(&dataset, &part).map_err(|error| ArrowError::ExternalError(Box::new(error)))
+            let rows = rows_of(&dataset, &part)
+                .map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+            // Who reads the stream takes the array for what the field says.
+            if *rows.data_type() == data_type {
+                return Ok(rows);
+            }
+            let (found, expected) = (rows.data_type(), &data_type);
+            Err(ArrowError::SchemaError(format!(
+                "{found}, expected {expected}"
+            )))
         });
         let reader = Box::new(ArrayIterator::new(arrays, field));
         to_stream_pycapsule(py, reader, requested_schema).map_err(python)

@@ -14,6 +14,7 @@ mod build;
 mod copy;
 mod dataset;
 mod errors;
+mod import;
 mod publish;
 mod reference;
 mod tensors;

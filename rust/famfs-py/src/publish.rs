@@ -16,11 +16,10 @@ use famfs_data::{self as data, DataError, Kind, Options};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
-use pyo3_arrow::ffi::ArrayReader;
-use pyo3_arrow::{PyArray, PyArrayReader};
 use std::sync::Arc;
 
 use crate::errors::{Failure, Result, taken};
+use crate::import::{self, Stream};
 use crate::reference::Ref;
 use crate::transaction::Transaction;
 
@@ -281,13 +280,12 @@ fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<Re
     if data.hasattr("__arrow_c_stream__")? {
         let stream = data.call_method0("__arrow_c_stream__").and_then(|capsule| {
             let capsule = capsule.cast_into::<PyCapsule>()?;
-            PyArrayReader::from_arrow_pycapsule(&capsule)?.into_reader()
+            Stream::of(&capsule)
         });
-        let reader = taken(py, CANNOT_BE_TAKEN, stream)?;
-        let field = reader.field();
-        let schema = schema_of(&field)?;
+        let stream = taken(py, CANNOT_BE_TAKEN, stream)?;
+        let schema = schema_of(stream.field())?;
         let arrays: Vec<_> = py
-            .detach(|| reader.collect::<Result<_, _>>())
+            .detach(|| stream.collect::<Result<_, _>>())
             .map_err(|error| {
                 Failure::unsupported(format!("the table's producer failed: {error}"))
             })?;
@@ -297,7 +295,11 @@ fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<Re
             .collect::<Result<_>>()?;
         return Ok((schema, batches));
     }
-    let (array, field) = taken(py, CANNOT_BE_TAKEN, data.extract::<PyArray>())?.into_inner();
+    let taken_array = data.call_method0("__arrow_c_array__").and_then(|pair| {
+        let (schema, array): (Bound<'_, PyCapsule>, Bound<'_, PyCapsule>) = pair.extract()?;
+        import::array(&schema, &array)
+    });
+    let (array, field) = taken(py, CANNOT_BE_TAKEN, taken_array)?;
     let schema = schema_of(&field)?;
     let batch = batch_of(&schema, array.as_ref())?;
     Ok((schema, vec![batch]))

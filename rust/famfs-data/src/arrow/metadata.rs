@@ -40,7 +40,7 @@ struct Whole {
     starts: Vec<Slots>,
     dictionary_types: HashMap<i64, (DataType, Shape)>,
     key_values: HashMap<String, String>,
-    checksum: Option<(u64, u32)>,
+    checksum: Option<(u64, String)>,
     blocks: Vec<Block>,
     dictionary_blocks: Vec<Block>,
     dictionary_batches: OnceLock<Vec<DictionaryBatch>>,
@@ -132,6 +132,11 @@ impl ArrowMetadata {
         Ok(self.whole.get_or_init(|| whole))
     }
 
+    /// Whether the footer has been read.
+    pub(super) fn has_footer(&self) -> bool {
+        self.whole.get().is_some()
+    }
+
     /// The index, unless the footer has been read, which then tells more for less.
     fn index(&self) -> Option<&Index> {
         self.index.as_ref().filter(|_| self.whole.get().is_none())
@@ -158,10 +163,11 @@ impl ArrowMetadata {
     /// # Errors
     /// If it has another, or the footer is broken.
     pub fn check_sum(&self) -> Result<bool, DataError> {
-        let Some((at, sum)) = self.whole()?.checksum else {
+        let Some((at, digits)) = &self.whole()?.checksum else {
             return Ok(false);
         };
-        checksum::check(self.peek(), self.peek().len(), Some(at), sum)?;
+        let sum = checksum::read(digits)?;
+        checksum::check(self.peek(), self.peek().len(), Some(*at), sum)?;
         Ok(true)
     }
 
@@ -249,6 +255,12 @@ impl ArrowMetadata {
         while batch < count && first < rows.end {
             let len = self.batch_rows(batch)?;
             let end = first + len as u64;
+            if let Some(index) = &self.index
+                && index.rows(self.peek(), batch)? != (first..end)
+            {
+                let detail = format!("batch {batch} has rows from {first} on, and not as it says");
+                return Err(DataError::corrupt("arrow index", detail));
+            }
             let part = rows.start.max(first)..rows.end.min(end);
             if part.start < part.end {
                 // Both are inside the batch, whose rows are counted by a usize.
@@ -257,6 +269,14 @@ impl ArrowMetadata {
             }
             first = end;
             batch += 1;
+        }
+        let len: u64 = found.iter().map(|(_, part)| part.len() as u64).sum();
+        if len != rows.end - rows.start {
+            let detail = format!(
+                "rows {} to {} are {len} in its batches",
+                rows.start, rows.end
+            );
+            return Err(DataError::corrupt("arrow index", detail));
         }
         Ok(found)
     }

@@ -18,6 +18,7 @@ mod metadata;
 mod open;
 mod parse;
 mod schema;
+mod settle;
 mod variants;
 mod views;
 
@@ -25,3 +26,4 @@ pub use blank::{Blank, Column, Filled, Room, Values};
 pub use layout::{ArrowPlan, PlanOptions, Span};
 pub use metadata::ArrowMetadata;
 pub use open::ArrowFile;
+pub use settle::settled;

@@ -32,7 +32,9 @@ pub struct ArrowFile {
     metadata: ArrowMetadata,
     body: Buffer,
     dictionaries: Mutex<HashMap<i64, ArrayData>>,
-    columns: Mutex<HashMap<(usize, usize), ArrayRef>>,
+    /// By batch, column, and whether the footer said what it is, or the index: where a file's two
+    /// differ, each is taken at its own word.
+    columns: Mutex<HashMap<(usize, usize, bool), ArrayRef>>,
     copied: AtomicU64,
     /// Of the process that opened it.
     generation: u64,
@@ -84,8 +86,9 @@ impl ArrowFile {
     /// # Errors
     /// If there is no such column or batch, or if the column's data is not what its type needs.
     pub fn column(&self, batch: usize, index: usize) -> Result<ArrayRef, DataError> {
+        let key = (batch, index, self.metadata.has_footer());
         if let Some(columns) = self.lock(&self.columns)
-            && let Some(array) = columns.get(&(batch, index))
+            && let Some(array) = columns.get(&key)
         {
             return Ok(array.clone());
         }
@@ -109,8 +112,12 @@ impl ArrowFile {
             Ok(make_array(data))
         };
         let array = build().map_err(|error| error.in_column(batch, index))?;
+        // The footer may have been read meanwhile: then it is made anew, and kept, the next time.
+        if key.2 != self.metadata.has_footer() {
+            return Ok(array);
+        }
         Ok(match self.lock(&self.columns) {
-            Some(mut columns) => columns.entry((batch, index)).or_insert(array).clone(),
+            Some(mut columns) => columns.entry(key).or_insert(array).clone(),
             None => array,
         })
     }

@@ -29,7 +29,7 @@ pub(super) struct Footer {
     pub(super) batches: Vec<Block>,
     pub(super) metadata: HashMap<String, String>,
     /// The file's checksum, and where its digits stand.
-    pub(super) checksum: Option<(u64, u32)>,
+    pub(super) checksum: Option<(u64, String)>,
 }
 
 /// Judges both ends of the file; where the footer's flatbuffer lies.
@@ -87,10 +87,8 @@ pub(super) fn footer(peek: &dyn Peek, place: Range<u64>) -> Result<Footer, DataE
     let schema = footer
         .schema()
         .ok_or_else(|| DataError::corrupt(FOOTER, "it has no schema"))?;
-    let checksum = match checksum_in(footer, &bytes) {
-        None => None,
-        Some((at, digits)) => Some((start + at as u64, checksum::read(digits)?)),
-    };
+    let checksum = checksum_in(footer, &bytes);
+    let checksum = checksum.map(|(at, digits)| (start + at as u64, digits.to_owned()));
     let dictionaries = blocks(footer.dictionaries().iter().flatten(), start)?;
     let batches = blocks(footer.recordBatches().iter().flatten(), start)?;
     Ok(Footer {
