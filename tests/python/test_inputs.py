@@ -503,3 +503,24 @@ def test_columns_of_the_other_byte_order_are_swapped(mnt):
     assert found["a"].to_pylist() == [0, 1, 2, 3, 4]
     # An array by itself keeps its order: NPY files say it.
     assert famfs.open(published(mnt, array).ref).dtype == array.dtype
+
+
+def test_datasets_and_parts_of_them(mnt):
+    source = pa.table({"n": np.arange(10), "text": [f"row {i}" for i in range(10)]})
+    table = famfs.open(famfs.publish(source, f"{mnt}/t"))
+    array = famfs.open(famfs.publish(np.arange(10.0), f"{mnt}/a"))
+    for name in ("n", "text"):
+        again = famfs.open(famfs.publish(table[2:8][name], f"{mnt}/c", overwrite=True))
+        assert again.to_arrow().equals(source.select([name]).slice(2, 6))
+    both = {"text": table["text"], "a": array, "n": table["n"]}
+    again = famfs.open(famfs.publish(both, f"{mnt}/d"))
+    assert again.names == ["text", "a", "n"]
+    assert again["text"].to_arrow().to_pylist() == source["text"].to_pylist()
+    assert again["a"].to_numpy().tolist() == list(range(10))
+    tensors = famfs.open(famfs.publish({"a": array[1:4], "m": np.ones((2, 2))}, f"{mnt}/s"))
+    assert tensors["a"].to_numpy().tolist() == [1, 2, 3]
+    assert famfs.open(famfs.publish(tensors["m"], f"{mnt}/m")).shape == (2, 2)
+    part = famfs.open(famfs.publish(array[1:4], f"{mnt}/p"))
+    assert part.to_numpy().tolist() == [1, 2, 3]
+    whole = famfs.open(famfs.publish(table[3:5], f"{mnt}/w"))
+    assert whole.to_arrow().equals(source.slice(3, 2))

@@ -103,6 +103,7 @@ def _value(name: object, value: Any) -> _Value:  # noqa: ANN401
             f"a dict with a dict in {name!r}: give each array a name of its own, such as "
             f"{f'{name}.x'!r}, in one dict"
         )
+    value = frames.opened(value)
     masked = frames.masked(value)
     if masked is not None:
         return _Value(masked, None, None, is_tensor=False)

@@ -43,11 +43,40 @@ def take(obj: Any) -> Any:  # noqa: ANN401
         return _polars_table(obj)
     if comes_from(obj, "pyarrow"):
         obj = _pyarrow_column(obj)
+    if comes_from(obj, "famfs") and hasattr(obj, "kind"):
+        return _dataset(obj)
     if hasattr(obj, "__arrow_c_stream__") or hasattr(obj, "__arrow_c_array__"):
-        if comes_from(obj, "famfs") and getattr(obj, "kind", None) != "table":
-            return None
         return obj
     return None
+
+
+def _dataset(obj: Any) -> Any:  # noqa: ANN401
+    """A dataset that is a table; a column as a table of one, with its name."""
+    if obj.kind == "column":
+        return pyarrow("a column").table([obj.to_arrow()], names=obj.names)
+    return obj if obj.kind == "table" else None
+
+
+def opened(value: Any) -> Any:  # noqa: ANN401
+    """Takes what a dataset hands out in place, where it is one that a dict can hold.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        A column as a `pyarrow.ChunkedArray`, an array or bytes as NumPy's; anything else as it is.
+
+    Example:
+        >>> import famfs
+        >>> from famfs.convert import frames
+        >>> frames.opened(famfs.open(famfs.publish(np.arange(3), f"{mnt}/three"))).tolist()
+        [0, 1, 2]
+    """
+    if not comes_from(value, "famfs") or not hasattr(value, "kind"):
+        return value
+    if value.kind == "column":
+        return value.to_arrow()
+    return value if value.kind == "table" else value.to_numpy()
 
 
 def masked(obj: object) -> Any:  # noqa: ANN401
