@@ -187,8 +187,14 @@ class Accessors:
             raise self._unsupported("to_pandas()", "to_numpy() works")
         import pandas as pd
 
+        array = _arrays.in_place(self._file)
+        if array.dtype.names is not None:
+            raise self._unsupported(
+                "to_pandas()",
+                "pandas keeps fields as columns: pandas.DataFrame(d.to_numpy()) copies them",
+            )
         make = pd.Series if len(self.shape) == 1 else pd.DataFrame
-        return make(_arrays.in_place(self._file), copy=bool(copy))
+        return make(array, copy=bool(copy))
 
     def to_polars(self) -> Any:  # noqa: ANN401
         """Hands a table out as a polars frame, a column as a series, in place where polars can.

@@ -151,7 +151,11 @@ def _place(table: _native.File, index: int) -> int:
 
 
 def _column(table: _native.File, name: str) -> int:
-    found = table.find_columns(name)
+    try:
+        found = table.find_columns(name)
+    except UnicodeEncodeError:
+        # No file can have such a name.
+        found = []
     if len(found) == 1:
         return found[0]
     if found:

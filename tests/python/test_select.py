@@ -427,3 +427,15 @@ def test_pandas_keeps_its_range_and_arrow_types(mnt):
     assert arrow.index.equals(frame.index)
     assert arrow.index.name == "k"
     assert dataset.to_pandas(copy=False)["b"].tolist() == frame["b"].tolist()
+
+
+def test_what_has_no_place_in_a_library_says_so(mnt):
+    source = pa.table({"none": pa.array([b"", b""], pa.binary(0)), "n": [1, 2]})
+    dataset = famfs.open(famfs.publish(source, f"{mnt}/t"))
+    with pytest.raises(famfs.Unsupported, match="does not lie in memory"):
+        dataset["none"].to_numpy()
+    with pytest.raises(KeyError, match="no column"):
+        dataset["\ud800"]
+    fields = np.zeros(3, [("a", "i4"), ("b", "f8")])
+    with pytest.raises(famfs.Unsupported, match="fields as columns"):
+        famfs.open(famfs.publish(fields, f"{mnt}/fields")).to_pandas()

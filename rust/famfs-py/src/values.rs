@@ -137,7 +137,8 @@ fn dtype(data_type: &DataType) -> Option<(String, usize)> {
         DataType::Date64 => "<M8[ms]",
         DataType::Timestamp(found, _) => return Some((format!("<M8[{}]", unit(found)), 8)),
         DataType::Duration(found) => return Some((format!("<m8[{}]", unit(found)), 8)),
-        DataType::FixedSizeBinary(width) => {
+        // NumPy has no items of no bytes.
+        DataType::FixedSizeBinary(width) if *width > 0 => {
             return Some((format!("|V{width}"), usize::try_from(*width).ok()?));
         }
         _ => return None,
