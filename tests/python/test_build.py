@@ -565,3 +565,15 @@ def test_a_thread_may_still_write_when_the_block_ends(mnt, run):
         """,
         mnt,
     )
+
+
+def test_rows_that_could_not_be_opened_are_not_published(mnt):
+    rows = 2**31 + 1
+    with (
+        pytest.raises(famfs.Unsupported, match="2147483649"),
+        famfs.create_table(f"{mnt}/t", pa.schema([]), rows),
+    ):
+        pass
+    with pytest.raises(famfs.Unsupported, match="2147483649"):
+        famfs.publish(pa.table({"a": pa.nulls(rows)}), f"{mnt}/t")
+    assert not famfs.exists(f"{mnt}/t")

@@ -106,6 +106,20 @@ fn max_rows(body: &Range<u64>) -> i64 {
     super::body::signed(bits.max(MAX_EMPTY_ROWS))
 }
 
+/// Refuses rows that a batch can be written with, and not opened: each takes a bit of its body, or
+/// there are not too many of them.
+pub(super) fn check_rows(rows: u64, body_len: u64) -> Result<(), DataError> {
+    let limit = max_rows(&(0..body_len)).unsigned_abs();
+    if rows <= limit {
+        return Ok(());
+    }
+    Err(DataError::TooLarge {
+        what: "a record batch without values",
+        found: rows,
+        limit,
+    })
+}
+
 fn places(raw: &[u8], batch: ipc::RecordBatch<'_>, block: &Block) -> Result<Places, DataError> {
     if batch.compression().is_some() {
         return Err(DataError::unsupported(

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::batch::check_rows;
 use super::body::{Body, signed};
 use super::message::{self, CONTINUATION, HEAD, MAGIC};
 use crate::error::DataError;
@@ -122,6 +123,7 @@ impl Blank {
         // Its length does not depend on where the body is, or on what is in it.
         blank.body_at = blank.batch_at + blank.batch(&blank.unfilled())?.len() as u64;
         blank.body_len = blank.place()?;
+        check_rows(rows, blank.body_len)?;
         blank.size = blank
             .footer_at()
             .checked_add(blank.tail()?.len() as u64)

@@ -308,6 +308,7 @@ impl File {
         rows: usize,
         dictionary: Option<usize>,
     ) -> Result<Block, DataError> {
+        batch::check_rows(rows as u64, body.len)?;
         let message = message::batch_message(&body, rows, dictionary);
         let header = message::frame(&message, self.at, self.alignment)?;
         if dictionary.is_none() {
