@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from famfs._arrow import pyarrow
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from famfs import _native
 
 
-class Column:
+class Column(ABC):
     """A column, whatever its values are: nulls, and how far it is filled."""
 
     def __init__(
@@ -73,17 +74,16 @@ class Column:
             if nulls or self._valid is not None:
                 self.validity()[at : at + len(chunk)] = _bools(chunk.is_valid())
             with self.lock:
-                last = self._filled[-1] if self._filled else [0, 0]
-                if last[1] == at and self._filled:
-                    last[1] += len(chunk)
+                if self._filled and self._filled[-1][1] == at:
+                    self._filled[-1][1] += len(chunk)
                 else:
                     self._filled.append([at, at + len(chunk)])
             at += len(chunk)
         return end
 
+    @abstractmethod
     def put(self, at: int, chunk: Any) -> None:  # noqa: ANN401
         """Copies an Arrow array's values to row `at` on."""
-        raise NotImplementedError
 
     def lacking(self) -> str:
         """What was not written, if anything."""
@@ -127,17 +127,13 @@ class Column:
         return [getattr(chunk, "storage", chunk) for chunk in chunks if len(chunk)]
 
     def _made(self, pa: Any, values: Any) -> Any:  # noqa: ANN401
-        """An Arrow array of what is none; a number that the type can't hold is an error."""
-        import numpy as np
-
-        array = pa.array(values, type=self.type, from_pandas=False)
-        if not (pa.types.is_integer(self.type) or pa.types.is_floating(self.type)):
-            return array
-        # Arrow cuts a float to the type that is asked for, and a cast tells.
-        given = np.asarray(values)
-        if given.dtype.kind == "f" and pa.types.is_integer(self.type):
-            return pa.array(given, from_pandas=False).cast(self.type)
-        return array
+        """An Arrow array of what is none, to be cast to the column's type."""
+        if pa.types.is_integer(self.type):
+            # Arrow cuts a float to the integer that it is asked for; a cast refuses it.
+            found = pa.array(values, from_pandas=False)
+            if pa.types.is_floating(found.type) or pa.types.is_integer(found.type):
+                return found
+        return pa.array(values, type=self.type, from_pandas=False)
 
 
 class _Fixed(Column):

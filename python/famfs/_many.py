@@ -69,20 +69,27 @@ class Files:
     """Tables of one schema, one after the other, where a `_native.File` is expected."""
 
     def __init__(self, path: str, files: Sequence[_native.File]) -> None:
+        """What is selected of files that were looked at by `opened`."""
         self.path = path
         self.files = list(files)
-        first = self.files[0]
-        for file in self.files:
+
+    @classmethod
+    def opened(cls, path: str, files: Sequence[_native.File]) -> Files:
+        """Whole files, or parts by their references: tables of one schema, or it is told."""
+        made = cls(path, files)
+        for file in made.files:
             if file.kind not in {"table", "column"}:
                 raise Unsupported(
                     f"{path}: {file.path} is {file.kind}; only tables are one dataset together: "
                     "open the files one by one"
                 )
-        if len(self.files) > 1:
-            self._check(first)
+        if len(made.files) > 1:
+            made._check()
+        return made
 
-    def _check(self, first: _native.File) -> None:
+    def _check(self) -> None:
         pa = pyarrow()
+        first = self.files[0]
         schema: Any = pa.field if first.kind == "column" else pa.schema
         expected = schema(first)
         for file in self.files[1:]:
@@ -285,7 +292,7 @@ def restore(path: str, refs: Iterable[Ref]) -> Dataset:
         >>> _many.restore("all", refs).num_rows
         6
     """
-    return Many(cast("_native.File", Files(path, [_native.open_ref(ref) for ref in refs])))
+    return Many(cast("_native.File", Files.opened(path, [_native.open_ref(ref) for ref in refs])))
 
 
 def _difference(expected: Any, found: Any) -> str:  # noqa: ANN401

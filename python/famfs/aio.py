@@ -190,8 +190,8 @@ def create(
         >>> famfs.open(f"{mnt}/ones").to_numpy()
         array([1., 1., 1.])
     """
-    options = {"order": order, "zero": zero, "overwrite": overwrite, "mode": mode}
-    return Block(build.array_within(None, path, shape, dtype, **options))
+    options: dict[str, Any] = {"order": order, "zero": zero, "overwrite": overwrite, "mode": mode}
+    return Block(build.create(path, shape, dtype, **options))
 
 
 def create_table(

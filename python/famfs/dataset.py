@@ -76,7 +76,7 @@ def _open(path: str, *, verify: bool) -> Dataset:
         if names is None:
             raise
     files = [_native.open(name, verify=verify) for name in names]
-    return _of(cast("_native.File", Files(path, files)))
+    return _of(cast("_native.File", Files.opened(path, files)))
 
 
 def _of(file: _native.File) -> Dataset:

@@ -533,10 +533,10 @@ def test_rows_that_were_filled_twice_are_no_others(mnt):
 
 def test_a_float_is_no_integer(mnt):
     schema = pa.schema({"a": pa.int64()})
-    for values in ([1.5], np.array([1.5]), pa.array([1.5])):
+    for values in ([1.5], [None, 1.5], np.array([1.5]), pa.array([1.5])):
         with (
             pytest.raises(famfs.Unsupported, match="'a'"),
-            famfs.create_table(f"{mnt}/t", schema, 1) as table,
+            famfs.create_table(f"{mnt}/t", schema, len(values)) as table,
         ):
             table.fill("a", values)
     with famfs.create_table(f"{mnt}/t", schema, 1) as table:

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{FieldRef, Schema, SchemaRef};
@@ -21,11 +21,16 @@ use crate::reference::Ref;
 use crate::selection::{Columns, Rows, Selection};
 
 /// A published file, open, or a part of it. Holds its memory; threads may share it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Dataset {
     file: Arc<File>,
     selection: Selection,
+    /// What [`Self::parts`] found: who goes through the batches asks for each.
+    parts: OnceLock<Vec<Part>>,
 }
+
+/// A record batch of the file, and those of its rows that are meant.
+pub type Part = (usize, Range<usize>);
 
 /// How an array, or a part of one, lies in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +50,37 @@ pub struct ArrayLayout {
 }
 
 impl ArrayLayout {
+    /// An array whose items lie next to each other; its header was judged.
+    fn new(descr: &str, item_size: u64, shape: &[u64], fortran: bool, place: Range<u64>) -> Self {
+        Self {
+            descr: descr.to_owned(),
+            item_size,
+            shape: shape.to_vec(),
+            strides: strides(item_size, shape, fortran),
+            start: place.start,
+            nbytes: place.end - place.start,
+        }
+    }
+
     fn of(array: &Npy) -> Self {
-        let place = Place {
-            descr: array.descr(),
-            item_size: array.item_size(),
-            shape: array.shape(),
-            fortran: array.fortran_order(),
-        };
-        place.layout(array.data_at(), array.nbytes())
+        let place = array.data_at()..array.data_at() + array.nbytes();
+        let (descr, shape) = (array.descr(), array.shape());
+        Self::new(
+            descr,
+            array.item_size(),
+            shape,
+            array.fortran_order(),
+            place,
+        )
+    }
+
+    /// Whether its items lie next to each other, in C or in Fortran order.
+    #[must_use]
+    pub fn is_contiguous(&self, fortran: bool) -> bool {
+        let expected = strides(self.item_size, &self.shape, fortran);
+        let mut along = self.shape.iter().zip(self.strides.iter().zip(expected));
+        self.shape.contains(&0)
+            || along.all(|(axis, (found, expected))| *axis == 1 || *found == expected)
     }
 
     /// Those items along the first axis; of no axes, none can be chosen.
@@ -78,37 +106,21 @@ impl ArrayLayout {
     }
 }
 
-/// What a header says of an array.
-struct Place<'a> {
-    descr: &'a str,
-    item_size: u64,
-    shape: &'a [u64],
-    fortran: bool,
-}
-
-impl Place<'_> {
-    fn layout(&self, start: u64, nbytes: u64) -> ArrayLayout {
-        let mut strides = vec![0; self.shape.len()];
-        let mut step = self.item_size;
-        let mut set = |axis: usize| {
-            strides[axis] = step;
-            // The header was judged: the product fits, zeros taken for ones.
-            step = step.saturating_mul(self.shape[axis].max(1));
-        };
-        if self.fortran {
-            (0..self.shape.len()).for_each(&mut set);
-        } else {
-            (0..self.shape.len()).rev().for_each(&mut set);
-        }
-        ArrayLayout {
-            descr: self.descr.to_owned(),
-            item_size: self.item_size,
-            shape: self.shape.to_vec(),
-            strides,
-            start,
-            nbytes,
-        }
+/// Bytes between neighbours along each axis of an array whose items lie next to each other.
+fn strides(item_size: u64, shape: &[u64], fortran: bool) -> Vec<u64> {
+    let mut strides = vec![0; shape.len()];
+    let mut step = item_size;
+    let mut set = |axis: usize| {
+        strides[axis] = step;
+        // The header was judged: the product fits, zeros taken for ones.
+        step = step.saturating_mul(shape[axis].max(1));
+    };
+    if fortran {
+        (0..shape.len()).for_each(&mut set);
+    } else {
+        (0..shape.len()).rev().for_each(&mut set);
     }
+    strides
 }
 
 /// The size of an item that a type such as "<f8" says.
@@ -213,6 +225,15 @@ impl Dataset {
         self.file.table()
     }
 
+    /// Another part of the same file.
+    fn with(&self, selection: Selection) -> Self {
+        Self {
+            file: Arc::clone(&self.file),
+            selection,
+            parts: OnceLock::new(),
+        }
+    }
+
     /// Some of its rows, items or bytes; a range counts from its own first.
     ///
     /// # Errors
@@ -247,9 +268,9 @@ impl Dataset {
             Rows::Range(range) => Rows::Range(first + range.start..first + range.end),
             Rows::One(row) => Rows::One(first + row),
         };
-        let mut part = self.clone();
-        part.selection.rows = Some(rows);
-        Ok(part)
+        let mut selection = self.selection.clone();
+        selection.rows = Some(rows);
+        Ok(self.with(selection))
     }
 
     /// Some of its columns, counted among its own; of a safetensors file, one tensor, an array.
@@ -265,8 +286,8 @@ impl Dataset {
         if let Some(index) = columns.outside(count) {
             return Err(self.out_of_range("column", index, count));
         }
-        let mut part = self.clone();
-        part.selection.columns = Some(match &self.selection.columns {
+        let mut selection = self.selection.clone();
+        selection.columns = Some(match &self.selection.columns {
             None => columns,
             Some(own) => match columns {
                 Columns::One(i) => Columns::One(own.nth(i).unwrap_or(i)),
@@ -277,7 +298,7 @@ impl Dataset {
                 }
             },
         });
-        Ok(part)
+        Ok(self.with(selection))
     }
 
     /// The columns that have a name, counted among its own.
@@ -417,13 +438,14 @@ impl Dataset {
         let nbytes = tensor.range.end - tensor.range.start;
         let items = tensor.shape.iter().product::<u64>();
         let item_size = nbytes.checked_div(items).unwrap_or_else(|| size_in(descr));
-        let plan = Place {
+        let place = tensor.range.clone();
+        Ok(ArrayLayout::new(
             descr,
             item_size,
-            shape: &tensor.shape,
-            fortran: false,
-        };
-        Ok(plan.layout(tensor.range.start, nbytes))
+            &tensor.shape,
+            false,
+            place,
+        ))
     }
 
     /// The fields of a table's columns; one, of a column.
@@ -456,7 +478,10 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`File::table`], and where a batch's header is broken.
-    pub fn parts(&self) -> Result<Vec<(usize, Range<usize>)>, DataError> {
+    pub fn parts(&self) -> Result<&[Part], DataError> {
+        if let Some(parts) = self.parts.get() {
+            return Ok(parts);
+        }
         let metadata = self.table()?.metadata();
         let parts = match &self.selection.rows {
             Some(Rows::Range(rows)) => metadata.batches_of(rows),
@@ -465,14 +490,15 @@ impl Dataset {
                 (0..count).map(whole).collect()
             }),
         };
-        parts.map_err(|error| self.file.in_file(error))
+        let parts = parts.map_err(|error| self.file.in_file(error))?;
+        Ok(self.parts.get_or_init(|| parts))
     }
 
     /// Those rows of one record batch, with its own columns alone, in place.
     ///
     /// # Errors
     /// As [`File::batch`].
-    pub fn batch(&self, part: &(usize, Range<usize>)) -> Result<RecordBatch, DataError> {
+    pub fn batch(&self, part: &Part) -> Result<RecordBatch, DataError> {
         let (batch, rows) = part;
         let Some(columns) = &self.selection.columns else {
             let whole = self.file.batch(*batch)?;
@@ -492,7 +518,7 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`File::column`], and [`DataError::OutOfRange`].
-    pub fn column(&self, part: &(usize, Range<usize>), i: u64) -> Result<ArrayRef, DataError> {
+    pub fn column(&self, part: &Part, i: u64) -> Result<ArrayRef, DataError> {
         let (batch, rows) = part;
         let index = match &self.selection.columns {
             None => Some(i),
@@ -552,6 +578,7 @@ impl From<File> for Dataset {
         Self {
             file: Arc::new(file),
             selection: Selection::default(),
+            parts: OnceLock::new(),
         }
     }
 }

@@ -27,7 +27,7 @@ mod selection;
 pub mod transaction;
 mod unchecked;
 
-pub use dataset::{ArrayLayout, Dataset};
+pub use dataset::{ArrayLayout, Dataset, Part};
 pub use error::{DataError, PeekError, PlaceError};
 pub use file::{Content, File};
 pub use kind::Kind;

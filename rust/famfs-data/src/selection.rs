@@ -79,20 +79,7 @@ impl Columns {
     /// The index in the file of column `i` of these.
     #[must_use]
     pub fn nth(&self, i: u64) -> Option<u64> {
-        match self {
-            Self::One(index) => (i == 0).then_some(*index),
-            Self::Ranges(ranges) => {
-                let mut left = i;
-                for range in ranges {
-                    let len = range.end - range.start;
-                    if left < len {
-                        return Some(range.start + left);
-                    }
-                    left -= len;
-                }
-                None
-            }
-        }
+        self.iter().nth(usize::try_from(i).ok()?)
     }
 
     /// The first index that a file of `count` columns hasn't.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use famfs_data::arrow::{ArrowFile, ArrowPlan, PlanOptions};
 use famfs_data::{DataError, Peek, PeekError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Opens a file and touches all there is: every column's every value, if it was verified.
 fn read_all(bytes: &Bytes) -> Result<usize, DataError> {
@@ -265,6 +266,47 @@ fn misaligned_files_are_copied_where_they_must_be() {
             assert!(opened.bytes_copied() > 0);
         }
     }
+}
+
+/// A file that counts what is copied out of it.
+#[derive(Debug)]
+struct Counted {
+    bytes: Bytes,
+    copied: AtomicU64,
+}
+
+impl Peek for Counted {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), PeekError> {
+        self.copied.fetch_add(into.len() as u64, Ordering::Relaxed);
+        Peek::read(&self.bytes, at, into)
+    }
+}
+
+#[test]
+fn one_of_many_columns_is_opened_by_a_few_lines_of_the_file() {
+    let copied = |columns: usize| {
+        let column = Arc::new(Int32Array::from_iter_values(0..3)) as ArrayRef;
+        let named = (0..columns).map(|i| (format!("c{i}"), column.clone()));
+        let batch = RecordBatch::try_from_iter(named).unwrap();
+        let file = common::write(&batch.schema(), &[batch], &PlanOptions::default());
+        let bytes = common::aligned(&file);
+        let peek = Arc::new(Counted {
+            bytes: bytes.clone(),
+            copied: AtomicU64::new(0),
+        });
+        let file = ArrowFile::open(peek.clone(), bytes).unwrap();
+        let name = format!("c{}", columns / 2);
+        let found = file.metadata().find_columns(&name).unwrap();
+        assert_eq!(found, [columns / 2]);
+        assert_eq!(file.column(0, found[0]).unwrap().len(), 3);
+        peek.copied.load(Ordering::Relaxed)
+    };
+    let (few, many) = (copied(100), copied(10_000));
+    assert!(few < 2000 && many < 2000, "{few} and {many} bytes");
 }
 
 /// A file one page of which is lost: whoever copies it out is told.

@@ -40,7 +40,7 @@ fn values(dataset: &Dataset) -> Vec<Vec<i64>> {
     let place = view.address()..view.address() + view.len();
     let mut rows = Vec::new();
     for part in dataset.parts().unwrap() {
-        let batch = dataset.batch(&part).unwrap();
+        let batch = dataset.batch(part).unwrap();
         for column in batch.columns() {
             let address = column.to_data().buffers()[0].as_ptr().addr();
             assert!(batch.num_rows() == 0 || place.contains(&address));

@@ -30,6 +30,8 @@ struct Lease {
     format: CString,
     shape: Vec<isize>,
     strides: Vec<isize>,
+    in_c_order: bool,
+    in_fortran_order: bool,
 }
 
 #[pymethods]
@@ -94,10 +96,10 @@ impl Buffer {
             (start, len, 1, Lease::bytes(&file, len)?)
         };
         let asked = |flag: c_int| flags & flag == flag;
-        let wrong_order = asked(ffi::PyBUF_C_CONTIGUOUS) && !lease.is_contiguous(item, false)
-            || asked(ffi::PyBUF_F_CONTIGUOUS) && !lease.is_contiguous(item, true)
+        let wrong_order = asked(ffi::PyBUF_C_CONTIGUOUS) && !lease.in_c_order
+            || asked(ffi::PyBUF_F_CONTIGUOUS) && !lease.in_fortran_order
             // Without strides, C order is taken for granted.
-            || !asked(ffi::PyBUF_STRIDES) && !lease.is_contiguous(item, false);
+            || !asked(ffi::PyBUF_STRIDES) && !lease.in_c_order;
         if wrong_order {
             return Err(PyBufferError::new_err(
                 "the array's items are in the other order: ask for strides",
@@ -156,6 +158,8 @@ impl Lease {
             format: CString::from(c"B"),
             shape: vec![signed(len as u64)?],
             strides: vec![1],
+            in_c_order: true,
+            in_fortran_order: true,
         })
     }
 
@@ -171,34 +175,10 @@ impl Lease {
             format,
             shape: all(&array.shape)?,
             strides: all(&array.strides)?,
+            in_c_order: array.is_contiguous(false),
+            in_fortran_order: array.is_contiguous(true),
         })
     }
-
-    fn is_contiguous(&self, item: isize, fortran: bool) -> bool {
-        let expected = strides(&self.shape, item, fortran);
-        self.shape.contains(&0)
-            || self
-                .shape
-                .iter()
-                .zip(self.strides.iter().zip(expected))
-                .all(|(axis, (found, expected))| *axis == 1 || *found == expected)
-    }
-}
-
-fn strides(shape: &[isize], item: isize, fortran: bool) -> Vec<isize> {
-    let mut strides = vec![item; shape.len()];
-    let mut step = item;
-    let mut set = |i: usize| {
-        strides[i] = step;
-        // The header was judged: the product fits, zeros taken for ones.
-        step = step.saturating_mul(shape[i].max(1));
-    };
-    if fortran {
-        (0..shape.len()).for_each(&mut set);
-    } else {
-        (0..shape.len()).rev().for_each(&mut set);
-    }
-    strides
 }
 
 /// The struct-module format of a plain NumPy type; `None` where there is none.

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch, StructArray};
 use arrow_schema::ArrowError;
 use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
-use famfs_data::{ArrayLayout, Columns, DataError, Dataset, Kind, Rows};
+use famfs_data::{ArrayLayout, Columns, DataError, Dataset, Kind, Part, Rows};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyTuple};
@@ -184,7 +184,7 @@ impl File {
     fn batch_rows(&self, py: Python<'_>) -> Result<Vec<usize>> {
         let dataset = self.dataset()?;
         let parts = py.detach(|| dataset.parts())?;
-        Ok(parts.into_iter().map(|(_, rows)| rows.len()).collect())
+        Ok(parts.iter().map(|(_, rows)| rows.len()).collect())
     }
 
     /// The names of a table's columns; of a column, its own; of tensors.
@@ -328,7 +328,7 @@ impl File {
             (Kind::Column, Some(field)) => field.clone(),
             _ => struct_field(&schema),
         };
-        let parts = dataset.parts()?;
+        let parts = dataset.parts()?.to_vec();
         let data_type = field.data_type().clone();
         let arrays = parts.into_iter().map(move |part| {
             let rows = rows_of(&dataset, &part)
@@ -348,10 +348,7 @@ impl File {
 }
 
 /// Rows of one record batch as one array: a struct of the columns, or the one that it is.
-fn rows_of(
-    dataset: &Dataset,
-    part: &(usize, std::ops::Range<usize>),
-) -> Result<ArrayRef, DataError> {
+fn rows_of(dataset: &Dataset, part: &Part) -> Result<ArrayRef, DataError> {
     if dataset.kind() == Kind::Column {
         return dataset.column(part, 0);
     }
@@ -390,7 +387,7 @@ fn python(error: impl Into<PyErr>) -> Failure {
 
 fn check(dataset: &Dataset) -> Result<()> {
     for part in dataset.parts()? {
-        rows_of(dataset, &part)?;
+        rows_of(dataset, part)?;
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ impl ColumnBytes {
 pub(crate) fn of(py: Python<'_>, dataset: &Dataset) -> Result<Values> {
     let column = py.detach(|| {
         let parts = dataset.parts()?;
-        match parts.as_slice() {
+        match parts {
             [] => {
                 let schema = dataset.schema()?;
                 Ok(Ok(new_empty_array(schema.field(0).data_type())))
