@@ -223,6 +223,7 @@ def publish_table(
     progress: _Progress = None,
     transaction: Transaction | None = None,
     checksum: bool = False,
+    window: int | None = None,
 ) -> _Done: ...
 def publish_tensors(
     path: str,

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from famfs._native import Ref
 
 
+WINDOW = 128 << 20
+"""Bytes of a reader's batches that wait in memory before they are written."""
+
+
 class Published(NamedTuple):
     """What came of publishing."""
 
@@ -56,10 +60,13 @@ def publish(
         checksum: Keep a CRC-32 in the file, computed while it is copied: tables and arrays have
             room for one. `open(..., verify=True)` and `famfs verify` compare it.
         batch_rows: Keep partitions of so many rows in a table; otherwise it has as few record
-            batches as possible, so that a column is one array.
+            batches as possible, so that a column is one array. A reader, lazy frame or query of
+            more than 128 MiB is written while it comes, and has a record batch for each 128 MiB:
+            no more of it, and of one partition, is in memory at any time.
         progress: Called with bytes written and bytes in all: now and then, and at least once, at
-            the end with both the same, also where that is 0. What it raises stops the publishing,
-            and nothing is published.
+            the end with both the same, also where that is 0. Of a reader nobody knows how much
+            there will be: bytes in all are those of the space taken so far. What it raises stops
+            the publishing, and nothing is published.
         mode: Permission bits, such as 0o640; by default 0o666 without the umask.
 
     Returns:
@@ -157,6 +164,8 @@ def publish_counted(
         _no_checksum(options, "a safetensors file")
         return Published(*_native.publish_tensors(path, *table, **options))
     if table is not None:
+        # What is in memory anyhow is joined as a whole; readers are written as they come.
+        options["window"] = WINDOW if frames.is_stream(table) else None
         return Published(*_native.publish_table(path, table, batch_rows=batch_rows, **options))
     if batch_rows is not None:
         raise Unsupported(f"batch_rows is for tables, not for {arrays.name(obj)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 from famfs._arrow import pyarrow
@@ -48,6 +49,29 @@ def take(obj: Any) -> Any:  # noqa: ANN401
     if hasattr(obj, "__arrow_c_stream__") or hasattr(obj, "__arrow_c_array__"):
         return obj
     return None
+
+
+def is_stream(obj: Any) -> bool:  # noqa: ANN401
+    """Tells whether a table's rows are yet to come, so that nobody knows how many there are.
+
+    Args:
+        obj: Something with the Arrow PyCapsule protocol.
+
+    Returns:
+        True for readers, lazy frames and queries; False for what is in memory, and tells its
+        length.
+
+    Example:
+        >>> from famfs.convert import frames
+        >>> table = pa.table({"a": [1, 2, 3]})
+        >>> frames.is_stream(table), frames.is_stream(table.to_reader())
+        (False, True)
+    """
+    if not hasattr(obj, "__arrow_c_stream__"):
+        return False
+    # A relation of duckdb tells its length by running its query.
+    counted = isinstance(obj, Sized) or hasattr(obj, "num_rows")
+    return not counted or comes_from(obj, "duckdb") or comes_from(obj, "_duckdb")
 
 
 def _dataset(obj: Any) -> Any:  # noqa: ANN401

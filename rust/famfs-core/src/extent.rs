@@ -142,6 +142,26 @@ impl Map {
         }
     }
 
+    /// The map of the file's first `size` bytes: what lies behind them, in whole units, is cut off.
+    /// Strips stay as they are.
+    #[must_use]
+    pub fn cut(&self, size: ByteLen) -> Self {
+        let Self::Simple(extents) = self else {
+            return *self;
+        };
+        let mut left = size.to_whole_units().unwrap_or(size).0;
+        let mut cut = Extents::default();
+        for extent in extents.iter() {
+            let len = ByteLen(extent.len.0.min(left));
+            left -= len.0;
+            if len.0 > 0 {
+                // Never more than there were.
+                let _ = cut.push(Extent { len, ..*extent });
+            }
+        }
+        Self::Simple(cut)
+    }
+
     /// The contiguous run that begins at byte `at` of the file; `None` past the map's end.
     ///
     /// For an interleaved file: chunk = at / chunk size; strip = chunk % strips; stripe = chunk /

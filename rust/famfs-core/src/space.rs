@@ -37,6 +37,15 @@ pub enum SpaceError {
         /// Buckets with room for one.
         found: usize,
     },
+    /// A file that has as many pieces as an entry can name can't grow where it ends.
+    #[error(
+        "{wanted} bytes more wanted; the file has {MAX_EXTENTS} pieces, the most that it can have, and what \
+         follows the last one is taken"
+    )]
+    Pieces {
+        /// Bytes wanted in one piece.
+        wanted: u64,
+    },
     /// A way of interleaving that the format doesn't have.
     #[error(
         "{strips} strips over {buckets} buckets in chunks of {chunk_size} bytes: 1 to 16 strips, \
@@ -206,25 +215,70 @@ impl Space {
         }
     }
 
-    fn allocate_one(&mut self, size: ByteLen) -> Result<Map, SpaceError> {
-        let full = |space: &Self| SpaceError::Full {
-            wanted: size.to_whole_units().map_or(u64::MAX, |len| len.0),
-            free: space.free().0,
-            largest: space.largest_free().0,
+    /// Finds more room for a file that lies in `map`, and holds it: `want` bytes, or fewer where no
+    /// piece has so many, but at least `need`. Right behind the file's last piece where that is
+    /// free, else in a piece of its own.
+    ///
+    /// # Errors
+    /// [`SpaceError`], with nothing more held; a file in strips has no end to grow at.
+    pub fn extend(&mut self, map: &Map, need: ByteLen, want: ByteLen) -> Result<Map, SpaceError> {
+        let pieces = SpaceError::Pieces { wanted: need.0 };
+        let Map::Simple(extents) = map else {
+            return Err(pieces);
         };
+        let units = |len: ByteLen| usize::try_from(len.units()).unwrap_or(usize::MAX);
+        let (need, want) = (units(need), units(want.max(need)));
+        let (start, len, joins) = match extents.last().map(|last| self.range(last).end) {
+            Some(end) if self.run_at(end, want) >= need => (end, self.run_at(end, want), true),
+            _ if extents.len() == MAX_EXTENTS => return Err(pieces),
+            _ => {
+                let len = want.min(unit(self.largest_free().0)).max(need);
+                let found = self
+                    .find_free(len, self.cursor..self.units)
+                    .or_else(|| self.find_free(len, 0..self.units));
+                (found.ok_or_else(|| self.full(bytes(need)))?, len, false)
+            }
+        };
+        let mut items = extents.to_vec();
+        match items.last_mut().filter(|_| joins) {
+            Some(last) => last.len.0 += bytes(len),
+            None => items.push(Extent::primary(bytes(start), bytes(len))),
+        }
+        let extents = Extents::new(&items).ok_or(pieces)?;
+        self.cursor = start + len;
+        self.hold_also(start..start + len);
+        Ok(Map::Simple(extents))
+    }
+
+    /// How many units are free in a row from `start` on, up to `most`.
+    fn run_at(&self, start: usize, most: usize) -> usize {
+        let end = start.saturating_add(most).min(self.units);
+        self.next_used(start, end)
+            .unwrap_or(end)
+            .saturating_sub(start)
+    }
+
+    fn full(&self, wanted: u64) -> SpaceError {
+        SpaceError::Full {
+            wanted,
+            free: self.free().0,
+            largest: self.largest_free().0,
+        }
+    }
+
+    fn allocate_one(&mut self, size: ByteLen) -> Result<Map, SpaceError> {
+        let wanted = size.to_whole_units().map_or(u64::MAX, |len| len.0);
         let want = usize::try_from(size.units()).unwrap_or(usize::MAX);
         let found = self
             .find_free(want, self.cursor..self.units)
             .or_else(|| self.find_free(want, 0..self.units));
-        let Some(start) = found else {
-            return Err(full(self));
-        };
+        let start = found.ok_or_else(|| self.full(wanted))?;
         self.cursor = start + want;
         self.hold_also(start..start + want);
         let mut extents = Extents::default();
         extents
             .push(Extent::primary(bytes(start), bytes(want)))
-            .ok_or_else(|| full(self))?;
+            .ok_or_else(|| self.full(wanted))?;
         Ok(Map::Simple(extents))
     }
 

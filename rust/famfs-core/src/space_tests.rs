@@ -143,6 +143,8 @@ enum Step {
     },
     Commit(usize),
     Forget(usize),
+    Extend(usize, u64, u64),
+    Cut(usize, u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -155,7 +157,50 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         any::<usize>().prop_map(Step::Commit),
         any::<usize>().prop_map(Step::Forget),
+        (any::<usize>(), 1..20 * MIB, 1..80 * MIB)
+            .prop_map(|(at, need, want)| Step::Extend(at, need, want)),
+        (any::<usize>(), 0..20 * MIB).prop_map(|(at, size)| Step::Cut(at, size)),
     ]
+}
+
+#[test]
+fn a_file_grows_in_place_and_then_in_pieces_of_its_own() {
+    let mut space = space(64 * MIB);
+    let grown = space
+        .extend(&Map::empty(), ByteLen(1), ByteLen(4 * MIB))
+        .unwrap();
+    let also = space.extend(&grown, ByteLen(1), ByteLen(1)).unwrap();
+    assert_eq!(also.extents().len(), 1, "it goes on where it ended");
+    assert_eq!(also.allocated().0, 6 * MIB);
+    // Somebody else is next to it now.
+    space
+        .allocate(ByteLen(2 * MIB), Layout::Contiguous)
+        .unwrap();
+    let apart = space.extend(&also, ByteLen(1), ByteLen(2 * MIB)).unwrap();
+    assert_eq!(apart.extents().len(), 2);
+    assert_eq!(apart.cut(ByteLen(6 * MIB)), also);
+    assert_eq!(apart.cut(ByteLen(0)), Map::empty());
+    // No more is left than is needed: it takes what there is.
+    let free = space.free();
+    let all = space.extend(&apart, ByteLen(1), ByteLen(u64::MAX)).unwrap();
+    assert_eq!(all.allocated().0, apart.allocated().0 + free.0);
+    assert!(matches!(
+        space.extend(&all, ByteLen(1), ByteLen(1)),
+        Err(SpaceError::Full { free: 0, .. })
+    ));
+}
+
+#[test]
+fn a_file_has_sixteen_pieces_at_most() {
+    let mut space = space(600 * MIB);
+    let mut map = Map::empty();
+    for pieces in 1..=16 {
+        map = space.extend(&map, ByteLen(1), ByteLen(1)).unwrap();
+        assert_eq!(map.extents().len(), pieces);
+        space.allocate(ByteLen(1), Layout::Contiguous).unwrap();
+    }
+    let refused = space.extend(&map, ByteLen(3 * MIB), ByteLen(3 * MIB));
+    assert_eq!(refused, Err(SpaceError::Pieces { wanted: 3 * MIB }));
 }
 
 proptest! {
@@ -182,7 +227,35 @@ proptest! {
                     space.hold(held.iter().flat_map(|map| map.extents().iter()));
                     continue;
                 }
-                Step::Commit(_) | Step::Forget(_) => continue,
+                Step::Extend(at, need, want) if !held.is_empty() => {
+                    let at = at % held.len();
+                    let (before, map) = (space.free().0, held[at]);
+                    match space.extend(&map, ByteLen(need), ByteLen(want)) {
+                        Ok(grown) => {
+                            let more = grown.allocated().0 - map.allocated().0;
+                            prop_assert!(more >= need, "{more} of {need}");
+                            prop_assert_eq!(space.free().0, before - more);
+                            prop_assert_eq!(grown.cut(map.allocated()), map, "what was there stays where it is");
+                            held[at] = grown;
+                            let mut all: Vec<_> = held.iter().chain(&taken).flat_map(|map| map.extents().to_vec()).collect();
+                            all.sort_by_key(|e| e.offset.0);
+                            prop_assert!(all.iter().all(|e| e.offset.0 >= DATA && e.end().unwrap() <= size));
+                            prop_assert!(all.windows(2).all(|two| two[0].end().unwrap() <= two[1].offset.0));
+                        }
+                        Err(_) => prop_assert_eq!(space.free().0, before, "a failure holds nothing"),
+                    }
+                    continue;
+                }
+                Step::Cut(at, size) if !held.is_empty() => {
+                    let at = at % held.len();
+                    let (before, map) = (space.free().0, held[at]);
+                    held[at] = map.cut(ByteLen(size));
+                    prop_assert!(held[at].capacity() >= size.min(map.capacity()));
+                    space.hold(held.iter().flat_map(|map| map.extents().iter()));
+                    prop_assert_eq!(space.free().0, before + map.allocated().0 - held[at].allocated().0);
+                    continue;
+                }
+                Step::Commit(_) | Step::Forget(_) | Step::Extend(..) | Step::Cut(..) => continue,
             };
             let before = space.free();
             if let Ok(map) = space.allocate(ByteLen(bytes), layout) {

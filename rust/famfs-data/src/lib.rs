@@ -24,6 +24,7 @@ pub mod publish;
 mod reference;
 pub mod safetensors;
 mod selection;
+pub mod stream;
 pub mod transaction;
 mod unchecked;
 

@@ -102,6 +102,28 @@ impl Draft {
         size: u64,
         options: Options,
     ) -> Result<Self, DataError> {
+        Self::reserved(transaction, path, Some(size), options)
+    }
+
+    /// As [`Self::begin_in`], for a file whose size nobody knows yet: it takes space as it
+    /// [needs](Self::reach) it.
+    ///
+    /// # Errors
+    /// As [`Self::begin_in`].
+    pub fn begin_growing(
+        transaction: Option<&Transaction>,
+        path: &Path,
+        options: Options,
+    ) -> Result<Self, DataError> {
+        Self::reserved(transaction, path, None, options)
+    }
+
+    fn reserved(
+        transaction: Option<&Transaction>,
+        path: &Path,
+        size: Option<u64>,
+        options: Options,
+    ) -> Result<Self, DataError> {
         let resolved = mounts::resolve(path)?;
         let name = resolved.name()?;
         let volume = resolved.volume()?;
@@ -109,15 +131,17 @@ impl Draft {
             .check_name(&name, options.overwrite)
             .map_err(|error| error.about(path))?;
         let transaction = transaction.map(|files| files.on(&volume)).transpose()?;
-        let (size, layout) = (ByteLen(size), Layout::Contiguous);
-        let reservation = match &transaction {
-            Some(files) => {
+        let (size, layout) = (size.map(ByteLen), Layout::Contiguous);
+        let reservation = match (&transaction, size) {
+            (Some(files), size) => {
+                let size = size.unwrap_or(ByteLen(0));
                 let owner = host::owner(options.mode);
                 files
                     .reserve(size, layout, name, owner, options.overwrite)
                     .map_err(|error| error.about(path))?
             }
-            None => volume.reserve(size, layout)?,
+            (None, Some(size)) => volume.reserve(size, layout)?,
+            (None, None) => volume.reserve_growing()?,
         };
         Ok(Self {
             volume,
@@ -129,13 +153,37 @@ impl Draft {
         })
     }
 
+    /// Has room for `size` bytes from now on.
+    ///
+    /// # Errors
+    /// Those of [`Reservation::grow`].
+    pub fn reach(&mut self, size: u64) -> Result<(), DataError> {
+        Ok(self.reservation.grow(ByteLen(size))?)
+    }
+
+    /// Ends at `size` bytes: what it has behind them is given back.
+    ///
+    /// # Errors
+    /// Those of [`Reservation::cut`].
+    pub fn settle(&mut self, size: u64) -> Result<(), DataError> {
+        Ok(self.reservation.cut(ByteLen(size))?)
+    }
+
     /// Writes a planned table, and its checksum.
     ///
     /// # Errors
     /// As [`Self::put`].
     pub fn put_table(&self, plan: &ArrowPlan, progress: &mut Progress) -> Result<(), DataError> {
         self.put_spans(plan.spans(), progress)?;
-        if let (Some(at), Some(sum)) = (plan.checksum_at(), self.checksum()) {
+        self.seal_table(plan.checksum_at())
+    }
+
+    /// Writes the checksum of a table all of which was put, where its plan says that it goes.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn seal_table(&self, checksum_at: Option<u64>) -> Result<(), DataError> {
+        if let (Some(at), Some(sum)) = (checksum_at, self.checksum()) {
             self.put_beside(at, checksum::digits(sum).as_bytes())?;
         }
         Ok(())

@@ -58,3 +58,36 @@ fn buffers_start_where_asked() {
         assert!(file.starts_with(b"ARROW1\0\0\xff\xff\xff\xff"), "{name}");
     }
 }
+
+#[test]
+fn large_buffers_start_on_pages_and_cost_little() {
+    let mut found = 0;
+    for (name, schema, batches) in common::streams() {
+        let of = |pages_from| PlanOptions {
+            pages_from,
+            ..PlanOptions::default()
+        };
+        // As if every buffer of 1,000 bytes were large.
+        let file = common::round_trip(&name, &schema, &batches, &of(1000));
+        let dense = common::write(&schema, &batches, &of(u64::MAX));
+        let bytes = common::aligned(&file);
+        let opened = common::open(&bytes).unwrap();
+        let start = bytes.as_ptr().addr();
+        for batch in 0..opened.metadata().num_batches().unwrap() {
+            for column in opened.batch(batch).unwrap().columns() {
+                for buffer in column
+                    .to_data()
+                    .buffers()
+                    .iter()
+                    .filter(|b| b.len() >= 1000)
+                {
+                    assert_eq!((buffer.as_ptr().addr() - start) % 4096, 0, "{name}");
+                    found += 1;
+                }
+            }
+        }
+        let plain = common::write(&schema, &batches, &PlanOptions::default());
+        assert!(plain.len() >= dense.len(), "{name}");
+    }
+    assert!(found > 10, "{found} large buffers");
+}

@@ -14,7 +14,7 @@ use arrow_array::*;
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::*;
 use famfs_data::DataError;
-use famfs_data::arrow::{ArrowPlan, PlanOptions};
+use famfs_data::arrow::{ArrowPlan, ArrowStream, PlanOptions};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -411,6 +411,66 @@ fn dictionaries_become_one() {
         matches!(error, DataError::DictionaryTooLarge { values: 200, .. }),
         "{error}"
     );
+}
+
+#[test]
+fn a_dictionary_that_grows_keeps_what_was_written_with_it() {
+    // One that holds a value twice, one that begins the next, one that is longer, one without
+    // anything in common, and an empty one.
+    let of = |values: &[&str], keys: &[i8]| {
+        let values: StringArray = values.iter().map(|v| Some(*v)).collect();
+        let keys = Int8Array::from(keys.to_vec());
+        one("d", Arc::new(DictionaryArray::new(keys, Arc::new(values))))
+    };
+    let batches = [
+        of(&["b", "a", "b"], &[0, 1, 2]),
+        of(&["b"], &[0, 0]),
+        of(&["b", "a", "b", "c"], &[3, 2]),
+        of(&["x", "c", "a"], &[0, 1, 2]),
+        of(&[], &[]),
+    ];
+    let schema = batches[0].schema();
+    let file = common::stream(&schema, &batches, &PlanOptions::default());
+    let opened = common::open(&common::aligned(&file)).unwrap();
+    let column = opened.column(0, 0).unwrap();
+    let values = column.as_any_dictionary().values().as_string::<i32>();
+    let values: Vec<_> = values.iter().flatten().collect();
+    assert_eq!(values, ["b", "a", "b", "c", "x"]);
+    let mut found = Vec::new();
+    for batch in 0..4 {
+        let column = opened.column(batch, 0).unwrap();
+        let plain = arrow_cast::cast(&column, &DataType::Utf8).unwrap();
+        found.extend(plain.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    assert_eq!(found, ["b", "a", "b", "b", "b", "c", "b", "x", "c", "a"]);
+
+    let mut stream = ArrowStream::new(&schema, PlanOptions::default()).unwrap();
+    stream.add(&[words(0, 100)]).unwrap();
+    let error = stream.add(&[words(100, 100)]).unwrap_err();
+    assert!(
+        matches!(error, DataError::DictionaryTooLarge { values: 200, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn pages_cost_little() {
+    // The worst: each batch has one large buffer, just large enough.
+    for (columns, rows) in [(1, 1 << 15), (64, 1 << 15), (3, 100_000)] {
+        let array: ArrayRef = Arc::new(Int64Array::from(vec![7; rows]));
+        let fields = (0..columns).map(|i| (format!("c{i}"), array.clone()));
+        let batch = RecordBatch::try_from_iter(fields).unwrap();
+        let batches = vec![batch.clone(); 64];
+        let options = PlanOptions {
+            batch_rows: Some(rows),
+            ..PlanOptions::default()
+        };
+        let plan = ArrowPlan::new(&batch.schema(), &batches, &options).unwrap();
+        let data = (columns * rows * 8 * 64) as u64;
+        assert!(data >= 16 << 20);
+        let over = plan.size() - data;
+        assert!(over * 20 <= data, "{over} bytes over {data}");
+    }
 }
 
 #[test]

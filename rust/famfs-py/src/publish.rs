@@ -7,11 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, RecordBatch, RecordBatchOptions};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use famfs_data::arrow::{ArrowPlan, PlanOptions};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use famfs_data::arrow::PlanOptions;
 use famfs_data::npy::NpyPlan;
 use famfs_data::publish::{Draft, array_size};
+use famfs_data::stream::{self, Target};
 use famfs_data::{self as data, DataError, Kind, Options};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -221,11 +222,12 @@ pub(crate) fn publish_array(
     Ok(done(reference, Kind::Array, size, (data, size - data)))
 }
 
-/// Publishes a table: whatever has `__arrow_c_stream__` or `__arrow_c_array__`.
+/// Publishes a table: whatever has `__arrow_c_stream__` or `__arrow_c_array__`. Where a window is
+/// given, no more bytes of its batches than that wait in memory.
 #[pyfunction]
 #[pyo3(signature = (
     path, data, *, batch_rows=None, overwrite=false, mode=None, progress=None, transaction=None,
-    checksum=false
+    checksum=false, window=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub(crate) fn publish_table(
@@ -238,71 +240,107 @@ pub(crate) fn publish_table(
     progress: Option<Py<PyAny>>,
     transaction: Option<&Bound<'_, Transaction>>,
     checksum: bool,
+    window: Option<u64>,
 ) -> Result<Done> {
-    let (schema, batches) = collect(py, data)?;
+    let source = Source::of(py, data)?;
+    let schema = schema_of(source.field())?;
     let mut watcher = Watcher::new(progress);
     let within = within(transaction);
-    let (ended, size, counted) = py.detach(|| {
-        let plan_options = PlanOptions {
-            batch_rows,
-            checksum,
-            ..PlanOptions::default()
+    // The producer's functions are called here, those that release its memory too, and may want the
+    // interpreter.
+    let ended = py.detach(|| {
+        let target = Target {
+            within: within.as_ref(),
+            path: &path,
+            options: options(overwrite, mode, checksum),
+            plan: PlanOptions {
+                batch_rows,
+                checksum,
+                ..PlanOptions::default()
+            },
+            window,
         };
-        let plan = ArrowPlan::new(&schema, &batches, &plan_options)?;
-        let tell = &mut |at, total| watcher.tell(at, total);
-        let begun = Draft::begin_in(
-            within.as_ref(),
-            &path,
-            plan.size(),
-            options(overwrite, mode, checksum),
-        );
-        let ended = begun.and_then(|draft| {
-            draft.put_table(&plan, tell)?;
-            draft.end()
+        let batches = source.map(|array| match array {
+            Ok(array) => batch_of(&schema, array.as_ref()).map_err(Stopped::Source),
+            Err(error) => Err(Stopped::Source(Failure::unsupported(format!(
+                "the table's producer failed: {error}"
+            )))),
         });
-        let size = plan.size();
-        let counts = (plan.bytes_borrowed(), plan.bytes_owned());
-        // The producer's release functions run here, and may want the interpreter.
-        drop(plan);
-        drop(batches);
-        Ok::<_, DataError>((ended, size, counts))
-    })?;
-    let reference = watcher.end(&path, ended)?;
-    Ok(done(reference, Kind::Table, size, counted))
+        stream::publish(target, &schema, batches, &mut |at, total| {
+            watcher.tell(at, total)
+        })
+    });
+    let ended = match ended {
+        Ok(done) => Ok(done),
+        Err(Stopped::Data(error)) => Err(error),
+        Err(Stopped::Source(failure)) => return Err(failure),
+    };
+    let all = watcher.end(&path, ended)?;
+    let counted = (all.borrowed, all.owned);
+    Ok(done(all.reference, Kind::Table, all.size, counted))
+}
+
+/// Why a table was not published.
+enum Stopped {
+    /// What it comes from failed.
+    Source(Failure),
+    /// It could not be written.
+    Data(DataError),
+}
+
+impl From<DataError> for Stopped {
+    fn from(error: DataError) -> Self {
+        Self::Data(error)
+    }
 }
 
 /// Why a table was not taken, before what the library that took it says.
 const CANNOT_BE_TAKEN: &str = "a table that can't be taken as Arrow data; convert the column that \
                                this is about, for example to strings";
 
-/// The schema and batches of what Python has; values stay where they are.
-fn collect(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-    if data.hasattr("__arrow_c_stream__")? {
-        let stream = data.call_method0("__arrow_c_stream__").and_then(|capsule| {
-            let capsule = capsule.cast_into::<PyCapsule>()?;
-            Stream::of(&capsule)
-        });
-        let stream = taken(py, CANNOT_BE_TAKEN, stream)?;
-        let schema = schema_of(stream.field())?;
-        let arrays: Vec<_> = py
-            .detach(|| stream.collect::<Result<_, _>>())
-            .map_err(|error| {
-                Failure::unsupported(format!("the table's producer failed: {error}"))
-            })?;
-        let batches = arrays
-            .iter()
-            .map(|array| batch_of(&schema, array.as_ref()))
-            .collect::<Result<_>>()?;
-        return Ok((schema, batches));
+/// What a table's batches come from.
+enum Source {
+    Stream(Stream),
+    /// One array, and what it is.
+    Array(Field, Option<ArrayRef>),
+}
+
+impl Source {
+    /// Takes what Python has; values stay where they are.
+    fn of(py: Python<'_>, data: &Bound<'_, PyAny>) -> Result<Self> {
+        let source = if data.hasattr("__arrow_c_stream__")? {
+            data.call_method0("__arrow_c_stream__").and_then(|capsule| {
+                let capsule = capsule.cast_into::<PyCapsule>()?;
+                Stream::of(&capsule).map(Self::Stream)
+            })
+        } else {
+            data.call_method0("__arrow_c_array__").and_then(|pair| {
+                let (schema, array): (Bound<'_, PyCapsule>, Bound<'_, PyCapsule>) =
+                    pair.extract()?;
+                let (array, field) = import::array(&schema, &array)?;
+                Ok(Self::Array(field, Some(array)))
+            })
+        };
+        taken(py, CANNOT_BE_TAKEN, source)
     }
-    let taken_array = data.call_method0("__arrow_c_array__").and_then(|pair| {
-        let (schema, array): (Bound<'_, PyCapsule>, Bound<'_, PyCapsule>) = pair.extract()?;
-        import::array(&schema, &array)
-    });
-    let (array, field) = taken(py, CANNOT_BE_TAKEN, taken_array)?;
-    let schema = schema_of(&field)?;
-    let batch = batch_of(&schema, array.as_ref())?;
-    Ok((schema, vec![batch]))
+
+    fn field(&self) -> &Field {
+        match self {
+            Self::Stream(stream) => stream.field(),
+            Self::Array(field, _) => field,
+        }
+    }
+}
+
+impl Iterator for Source {
+    type Item = Result<ArrayRef, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Stream(stream) => stream.next(),
+            Self::Array(_, array) => array.take().map(Ok),
+        }
+    }
 }
 
 fn schema_of(field: &Field) -> Result<SchemaRef> {

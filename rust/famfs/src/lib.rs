@@ -34,6 +34,7 @@ pub mod embedded;
 pub mod error;
 mod error_sys;
 mod files;
+mod grow;
 pub mod host;
 pub mod inspect;
 pub mod kernel;

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use famfs_core::entry::{DeleteEntry, Entry, FileEntry, MkdirEntry, Owner};
 use famfs_core::path::{PathError, RelPath};
-use famfs_core::space::{Layout, SpaceError};
+use famfs_core::space::{Layout, Space, SpaceError};
 use famfs_core::units::{ByteLen, Slot};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::kernel::Player;
 use crate::reservation::Reservation;
-use crate::table::Promise;
+use crate::table::{Promise, Table};
 use crate::volume::{Inner, State, Volume};
 
 /// Ranges that are passed over because the kernel holds them, before that is told.
@@ -119,6 +119,36 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// The space, of which free is what neither the log nor any publisher has.
+    pub(crate) fn free_space<'a>(
+        &self,
+        table: &Table,
+        state: &'a mut State,
+    ) -> Result<&'a mut Space> {
+        let reason = |reason| Error::ReadOnlyVolume {
+            path: self.path(),
+            reason,
+        };
+        state.replay.writable().map_err(reason)?;
+        let live = table.live()?;
+        let space = state.replay.space_mut();
+        space.hold(live.iter().flat_map(|promise| promise.map.extents().iter()));
+        Ok(space)
+    }
+
+    /// Why no space was found.
+    pub(crate) fn no_space(&self, reason: SpaceError) -> Error {
+        match reason {
+            SpaceError::Interleave { .. } => Error::Usage(reason.to_string()),
+            reason => Error::NoSpace {
+                path: self.path().display().to_string(),
+                reason,
+            },
+        }
+    }
+}
+
 /// The entries of files, whose `replace` says whether they may, with their paths.
 fn entries(
     state: &State,
@@ -187,23 +217,10 @@ impl Volume {
 
     pub(crate) fn promise(&self, size: ByteLen, layout: Layout) -> Result<Reservation> {
         let (promise, table) = self.inner.locked_in(|table, state| {
-            let reason = |reason| Error::ReadOnlyVolume {
-                path: self.inner.path(),
-                reason,
-            };
-            state.replay.writable().map_err(reason)?;
-            let live = table.live()?;
-            let space = state.replay.space_mut();
-            space.hold(live.iter().flat_map(|promise| promise.map.extents().iter()));
+            let space = self.inner.free_space(table, state)?;
             let map = space
                 .allocate(size, layout)
-                .map_err(|reason| match reason {
-                    SpaceError::Interleave { .. } => Error::Usage(reason.to_string()),
-                    reason => Error::NoSpace {
-                        path: self.inner.path().display().to_string(),
-                        reason,
-                    },
-                })?;
+                .map_err(|reason| self.inner.no_space(reason))?;
             let promise = Promise {
                 token: Uuid::new_v4(),
                 size,

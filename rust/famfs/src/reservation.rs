@@ -144,6 +144,23 @@ impl Reservation {
         }
     }
 
+    /// Lies elsewhere, or has another size, from now on: so the table has it already.
+    ///
+    /// # Errors
+    /// As [`Self::show`].
+    pub(crate) fn moved(&mut self, promise: Promise) -> Result<()> {
+        if self.window.get_mut().is_ok_and(|window| window.is_some()) {
+            return Err(Error::Usage(
+                "a reservation whose memory is lent keeps its place".into(),
+            ));
+        }
+        // The kernel's file is of the space as it was, and keeps it from one that is of both.
+        self.detach();
+        self.shown = None;
+        self.promise = promise;
+        self.show()
+    }
+
     /// Clears all of it, for another process that fills it: free space holds what others wrote.
     ///
     /// # Errors

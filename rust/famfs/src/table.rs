@@ -484,6 +484,15 @@ impl Table {
 
     /// Changes what a reservation of this process is a part of.
     fn change(&self, token: Uuid, change: impl FnOnce(&mut Option<Part>)) -> Result<()> {
+        self.rewrite(token, |record| change(&mut record.part))
+    }
+
+    /// Puts another promise in the place of one of this process, with its token.
+    pub(crate) fn replace(&self, promise: &Promise) -> Result<()> {
+        self.rewrite(promise.token, |record| record.promise = *promise)
+    }
+
+    fn rewrite(&self, token: Uuid, change: impl FnOnce(&mut Record)) -> Result<()> {
         let own = *self.own.get(&token).ok_or(Error::NoReservation { token })?;
         let at = range(own.index).start;
         let mut bytes = [0; RECORD];
@@ -492,7 +501,7 @@ impl Table {
             .map_err(self.io("read"))?;
         let record = Record::decode(&bytes).filter(|record| record.promise.token == token);
         let mut record = record.ok_or(Error::NoReservation { token })?;
-        change(&mut record.part);
+        change(&mut record);
         self.file
             .write_all_at(&record.encode(), at)
             .map_err(self.io("write"))

@@ -8,14 +8,17 @@
 use std::collections::HashMap;
 
 use super::batch::check_rows;
-use super::body::{Body, signed};
+use super::body::{Alignment, Body, PAGES_FROM, signed};
 use super::message::{self, CONTINUATION, HEAD, MAGIC};
 use crate::error::DataError;
 use arrow_ipc::{Block, Buffer};
 use arrow_schema::{DataType, Field, Schema};
 
-/// Every buffer starts at a multiple of this in the file.
-const ALIGNMENT: u64 = 64;
+/// Where buffers start, and messages.
+const ALIGNED: Alignment = Alignment {
+    base: 64,
+    pages_from: PAGES_FROM,
+};
 
 const HINT: &str = "numbers, dates and times, decimals, fixed-size binary, fixed-size lists of \
                     these, booleans, strings and binary can be; publish a table that has the others";
@@ -55,6 +58,13 @@ pub struct Column {
     pub bytes: Room,
     /// Rows of the list in each of its own, where it is one.
     items: Option<u64>,
+}
+
+impl Column {
+    /// All buffers, in their order.
+    fn rooms(&self) -> impl Iterator<Item = Room> {
+        self.validity.into_iter().chain([self.data, self.bytes])
+    }
 }
 
 /// What is known of a column when it is filled.
@@ -190,7 +200,7 @@ impl Blank {
         let mut head = MAGIC.to_vec();
         head.extend_from_slice(&[0; 2]);
         let schema = message::schema_message(&self.schema);
-        head.extend(message::frame(&schema, HEAD, ALIGNMENT)?);
+        head.extend(message::frame(&schema, HEAD, ALIGNED.base)?);
         Ok(head)
     }
 
@@ -198,7 +208,7 @@ impl Blank {
         let body = self.body(filled);
         let rows = usize::try_from(self.rows).map_err(|_| too_large(self.rows))?;
         let message = message::batch_message(&body, rows, None);
-        message::frame(&message, self.batch_at, ALIGNMENT)
+        message::frame(&message, self.batch_at, self.alignment())
     }
 
     fn tail(&self) -> Result<Vec<u8>, DataError> {
@@ -215,16 +225,27 @@ impl Blank {
         Ok(tail)
     }
 
+    /// What the body is aligned to, for its buffers to be.
+    fn alignment(&self) -> u64 {
+        let rooms = self.columns.iter().flat_map(Column::rooms);
+        rooms
+            .map(|room| ALIGNED.of(room.len))
+            .max()
+            .unwrap_or(ALIGNED.base)
+    }
+
     /// Gives every buffer its place; the length of all of them.
     fn place(&mut self) -> Result<u64, DataError> {
         let (rows, body_at) = (self.rows, self.body_at);
         let mut at = body_at;
         let mut put = |place: &mut Room| {
-            place.at = at;
-            at = at
-                .checked_add(place.len)
-                .and_then(|end| end.checked_next_multiple_of(ALIGNMENT))
-                .ok_or_else(|| too_large(rows))?;
+            let aligned = |at: u64, to| {
+                let at = at.checked_next_multiple_of(to);
+                at.ok_or_else(|| too_large(rows))
+            };
+            place.at = aligned(at, ALIGNED.of(place.len))?;
+            let end = place.at.checked_add(place.len);
+            at = aligned(end.ok_or_else(|| too_large(rows))?, ALIGNED.base)?;
             Ok::<_, DataError>(())
         };
         for column in &mut self.columns {
@@ -239,7 +260,7 @@ impl Blank {
 
     /// What the batch's message says of nodes and buffers.
     fn body(&self, filled: &[Filled]) -> Body {
-        let mut body = Body::new(ALIGNMENT);
+        let mut body = Body::new(ALIGNED);
         body.len = self.body_len;
         let buffer = |place: Room, len: u64| {
             let at = place.at.saturating_sub(self.body_at);
@@ -362,16 +383,11 @@ mod tests {
 
     #[test]
     fn places_are_aligned_apart_and_before_the_footer() {
-        for rows in [0, 1, 7, 1000] {
+        for rows in [0, 1, 7, 1000, 1 << 20] {
             let blank = Blank::new(&schema(), rows, &sizes()).unwrap();
-            let mut places = Vec::new();
-            for column in blank.columns() {
-                places.extend(column.validity);
-                places.extend([column.data, column.bytes]);
-            }
             let mut end = blank.body_at;
-            for place in places {
-                assert!(place.at >= end && place.at.is_multiple_of(ALIGNMENT));
+            for place in blank.columns().iter().flat_map(Column::rooms) {
+                assert!(place.at >= end && place.at.is_multiple_of(ALIGNED.of(place.len)));
                 end = place.at + place.len;
             }
             assert!(end <= blank.footer_at());

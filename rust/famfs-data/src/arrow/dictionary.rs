@@ -3,13 +3,16 @@
 //! A file can't replace a dictionary on the way, so the dictionaries that a field has over all
 //! batches become one: the longest, if the others are its beginnings, else their union in order of
 //! first appearance. Indices are moved only where that moved the values.
+//!
+//! Of a table that is written while its batches come, a dictionary only grows: what was written with
+//! it stays true. It goes into the file behind the batches then, which the format allows.
 
 use super::encode::Chunk;
 use crate::error::DataError;
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, UInt64Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use arrow_row::{RowConverter, SortField};
-use arrow_schema::{DataType, Field};
+use arrow_schema::{DataType, Field, Schema};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
 use std::collections::HashMap;
@@ -54,12 +57,34 @@ impl Tree {
     }
 }
 
+/// Finds the dictionaries of all batches: for each field which it has, and all of them by id.
+///
+/// `earlier` are those of batches that were written before these, in which they go on.
+pub(super) fn of_batches(
+    schema: &Schema,
+    batches: &[RecordBatch],
+    earlier: &[Dictionary],
+) -> Result<(Vec<Tree>, Vec<Dictionary>), DataError> {
+    let mut found = Vec::new();
+    let mut trees = Vec::with_capacity(schema.fields().len());
+    for (i, field) in schema.fields().iter().enumerate() {
+        let chunk = |(source, batch): (usize, &RecordBatch)| Chunk {
+            array: batch.column(i).clone(),
+            source,
+        };
+        let chunks: Vec<_> = batches.iter().enumerate().map(chunk).collect();
+        trees.push(collect(field, &chunks, earlier, &mut found)?);
+    }
+    Ok((trees, found))
+}
+
 /// Finds the dictionaries of `field`, whose data is `chunks`, one for each source batch.
 ///
 /// Ids are given from the innermost out, as arrow's schema encoder does.
-pub(super) fn collect(
+fn collect(
     field: &Field,
     chunks: &[Chunk],
+    earlier: &[Dictionary],
     found: &mut Vec<Dictionary>,
 ) -> Result<Tree, DataError> {
     if !has_dictionary(field.data_type()) {
@@ -72,9 +97,12 @@ pub(super) fn collect(
                 "the format has no place for the inner one",
             ));
         }
-        let (values, maps) = unify(field, key_type, chunks)?;
+        let id = found.len() + dictionaries_in(value_type);
+        let before = earlier.get(id).and_then(|before| before.values.as_ref());
+        let (values, maps) = unify(field, key_type, before, chunks)?;
         let inner = Field::new(field.name(), value_type.as_ref().clone(), true);
-        let tree = collect(&inner, values.as_slice(), found)?;
+        // What is nested in the values is written with all of them, at once.
+        let tree = collect(&inner, values.as_slice(), &[], found)?;
         found.push(Dictionary {
             value_type: value_type.as_ref().clone(),
             tree,
@@ -95,7 +123,7 @@ pub(super) fn collect(
                 source: chunk.source,
             }
         });
-        children.push(collect(child, &parts.collect::<Vec<_>>(), found)?);
+        children.push(collect(child, &parts.collect::<Vec<_>>(), earlier, found)?);
     }
     if children.iter().all(Tree::is_empty) {
         children.clear();
@@ -122,10 +150,18 @@ fn child_fields(data_type: &DataType) -> Vec<&Field> {
 }
 
 fn has_dictionary(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Dictionary(_, _))
-        || child_fields(data_type)
-            .iter()
-            .any(|child| has_dictionary(child.data_type()))
+    dictionaries_in(data_type) > 0
+}
+
+/// How many dictionaries a type has, those of their values included.
+fn dictionaries_in(data_type: &DataType) -> usize {
+    if let DataType::Dictionary(_, values) = data_type {
+        return 1 + dictionaries_in(values);
+    }
+    let children = child_fields(data_type).into_iter();
+    children
+        .map(|child| dictionaries_in(child.data_type()))
+        .sum()
 }
 
 /// Child `i`, whole: slices of the parent don't show in it.
@@ -152,12 +188,14 @@ fn child_array(array: &ArrayRef, i: usize) -> ArrayRef {
 fn unify(
     field: &Field,
     key_type: &DataType,
+    before: Option<&Chunk>,
     chunks: &[Chunk],
 ) -> Result<(Option<Chunk>, Vec<KeyMap>), DataError> {
-    let values: Vec<&ArrayRef> = chunks
+    let before = before.map(|before| &before.array);
+    let of_chunks = chunks
         .iter()
-        .map(|chunk| chunk.array.as_any_dictionary().values())
-        .collect();
+        .map(|chunk| chunk.array.as_any_dictionary().values());
+    let values: Vec<&ArrayRef> = before.into_iter().chain(of_chunks).collect();
     let Some(longest) = values.iter().max_by_key(Array::len) else {
         return Ok((None, Vec::new()));
     };
@@ -183,7 +221,8 @@ fn unify(
     }
     let parts: Vec<_> = values.iter().map(AsRef::as_ref).collect();
     let all = concat(&parts).map_err(DataError::refused)?;
-    let (array, places) = distinct(&all)?;
+    let kept = before.map_or(0, Array::len);
+    let (array, places) = distinct(&all, kept)?;
     if array.len() as u64 > key_limit(key_type) {
         return Err(DataError::DictionaryTooLarge {
             field: field.name().clone(),
@@ -191,16 +230,17 @@ fn unify(
             index_type: key_type.to_string(),
         });
     }
-    let mut places = places.into_iter();
-    let tables = values
+    let mut places = places.into_iter().skip(kept);
+    let tables = values[usize::from(before.is_some())..]
         .iter()
         .map(|array| places.by_ref().take(array.len()).collect());
     let maps = tables.map(KeyMap::Table).collect();
     Ok((Some(Chunk { array, source: 0 }), maps))
 }
 
-/// The distinct values of `all`, and which of them each is.
-fn distinct(all: &ArrayRef) -> Result<(ArrayRef, Vec<usize>), DataError> {
+/// The distinct values of `all`, and which of them each is. The first `kept` stay where they are,
+/// even where one is there twice.
+fn distinct(all: &ArrayRef, kept: usize) -> Result<(ArrayRef, Vec<usize>), DataError> {
     let sort = SortField::new(all.data_type().clone());
     if !RowConverter::supports_fields(std::slice::from_ref(&sort)) {
         // A dictionary may hold a value twice.
@@ -213,9 +253,9 @@ fn distinct(all: &ArrayRef) -> Result<(ArrayRef, Vec<usize>), DataError> {
     let mut first: Vec<u64> = Vec::new();
     let mut places = Vec::with_capacity(all.len());
     for (i, row) in rows.iter().enumerate() {
-        let next = seen.len();
+        let next = first.len();
         let place = *seen.entry(row.data().to_vec()).or_insert(next);
-        if place == next {
+        if i < kept || place == next {
             first.push(i as u64);
         }
         places.push(place);

@@ -1,6 +1,7 @@
 //! Arrow tables as Arrow IPC files.
 //!
-//! [`ArrowPlan`] lays a table out and writes it; [`ArrowFile`] opens one in place. The files are
+//! [`ArrowPlan`] lays a table out and writes it, [`ArrowStream`] one whose batches come one after the
+//! other; [`ArrowFile`] opens one in place. The files are
 //! standard: nothing here needs the other half.
 
 mod batch;
@@ -19,11 +20,14 @@ mod open;
 mod parse;
 mod schema;
 mod settle;
+mod stream;
 mod variants;
 mod views;
+mod writer;
 
 pub use blank::{Blank, Column, Filled, Room, Values};
 pub use layout::{ArrowPlan, PlanOptions, Span};
 pub use metadata::ArrowMetadata;
 pub use open::ArrowFile;
 pub use settle::settled;
+pub use stream::{ArrowStream, LaidOut};

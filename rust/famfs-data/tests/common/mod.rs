@@ -12,7 +12,8 @@ use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use bytes::Bytes;
-use famfs_data::arrow::{ArrowFile, ArrowPlan, PlanOptions};
+use famfs_data::Place;
+use famfs_data::arrow::{ArrowFile, ArrowPlan, ArrowStream, PlanOptions, Span};
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -131,7 +132,38 @@ pub fn round_trip(
     };
     let file = one_round_trip(name, schema, batches, &indexed);
     by_index(name, schema, batches, &file);
+    let streamed = PlanOptions {
+        batch_rows: None,
+        ..options.clone()
+    };
+    let file = stream(schema, batches, &streamed);
+    check(name, schema, batches, &streamed, &file);
     one_round_trip(name, schema, batches, options)
+}
+
+/// The same table written batch by batch.
+pub fn stream(schema: &SchemaRef, batches: &[RecordBatch], options: &PlanOptions) -> Vec<u8> {
+    let mut stream = ArrowStream::new(schema, options.clone()).expect("options that make sense");
+    let mut file = Vec::new();
+    let mut put = |stream: &mut ArrowStream<'_>| {
+        let laid_out = stream.take();
+        for (at, span) in laid_out.spans() {
+            match span {
+                Span::Bytes(bytes) => file.put(at, bytes),
+                Span::Zero(len) => file.zero(at, len),
+            }
+            .expect("in order");
+        }
+        assert_eq!(file.len() as u64, stream.len());
+    };
+    put(&mut stream);
+    for batch in batches {
+        stream.add(std::slice::from_ref(batch)).expect("laid out");
+        put(&mut stream);
+    }
+    stream.finish().expect("a footer");
+    put(&mut stream);
+    file
 }
 
 /// Single columns, without the footer ever being read.
@@ -174,14 +206,26 @@ fn one_round_trip(
     options: &PlanOptions,
 ) -> Vec<u8> {
     let file = write(schema, batches, options);
+    check(name, schema, batches, options, &file);
+    file
+}
+
+/// What must hold of a file of a table.
+fn check(
+    name: &str,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    options: &PlanOptions,
+    file: &[u8],
+) {
     let expected = whole(schema, batches);
 
-    let reader = FileReader::try_new(Cursor::new(&file), None).expect("arrow opens it");
+    let reader = FileReader::try_new(Cursor::new(file), None).expect("arrow opens it");
     assert_eq!(&reader.schema(), schema, "{name}: arrow's schema");
     let read: Vec<_> = reader.collect::<Result<_, _>>().expect("arrow reads it");
     equal(name, &whole(schema, &read), &expected);
 
-    let bytes = aligned(&file);
+    let bytes = aligned(file);
     let opened = open(&bytes).expect("it opens");
     opened
         .verify()
@@ -210,7 +254,6 @@ fn one_round_trip(
         );
     }
     equal(name, &whole(schema, &ours), &expected);
-    file
 }
 
 pub fn equal(name: &str, found: &RecordBatch, expected: &RecordBatch) {
