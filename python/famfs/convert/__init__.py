@@ -60,7 +60,7 @@ def publish(
         checksum: Keep a CRC-32 in the file, computed while it is copied: tables and arrays have
             room for one. `open(..., verify=True)` and `famfs verify` compare it.
         batch_rows: Keep partitions of so many rows in a table; otherwise it has as few record
-            batches as possible, so that a column is one array. A reader, lazy frame or query of
+            batches as possible, so that a column is one array. A reader or query of
             more than 128 MiB is written while it comes, and has a record batch for each 128 MiB:
             no more of it, and of one partition, is in memory at any time.
         progress: Called with bytes written and bytes in all: now and then, and at least once, at

@@ -58,7 +58,7 @@ def is_stream(obj: Any) -> bool:  # noqa: ANN401
         obj: Something with the Arrow PyCapsule protocol.
 
     Returns:
-        True for readers, lazy frames and queries; False for what is in memory, and tells its
+        True for readers and queries; False for what is in memory, and tells its
         length.
 
     Example:

@@ -230,19 +230,18 @@ proptest! {
                 Step::Extend(at, need, want) if !held.is_empty() => {
                     let at = at % held.len();
                     let (before, map) = (space.free().0, held[at]);
-                    match space.extend(&map, ByteLen(need), ByteLen(want)) {
-                        Ok(grown) => {
-                            let more = grown.allocated().0 - map.allocated().0;
-                            prop_assert!(more >= need, "{more} of {need}");
-                            prop_assert_eq!(space.free().0, before - more);
-                            prop_assert_eq!(grown.cut(map.allocated()), map, "what was there stays where it is");
-                            held[at] = grown;
-                            let mut all: Vec<_> = held.iter().chain(&taken).flat_map(|map| map.extents().to_vec()).collect();
-                            all.sort_by_key(|e| e.offset.0);
-                            prop_assert!(all.iter().all(|e| e.offset.0 >= DATA && e.end().unwrap() <= size));
-                            prop_assert!(all.windows(2).all(|two| two[0].end().unwrap() <= two[1].offset.0));
-                        }
-                        Err(_) => prop_assert_eq!(space.free().0, before, "a failure holds nothing"),
+                    if let Ok(grown) = space.extend(&map, ByteLen(need), ByteLen(want)) {
+                        let more = grown.allocated().0 - map.allocated().0;
+                        prop_assert!(more >= need, "{more} of {need}");
+                        prop_assert_eq!(space.free().0, before - more);
+                        prop_assert_eq!(grown.cut(map.allocated()), map, "what was there stays where it is");
+                        held[at] = grown;
+                        let mut all: Vec<_> = held.iter().chain(&taken).flat_map(|map| map.extents().to_vec()).collect();
+                        all.sort_by_key(|e| e.offset.0);
+                        prop_assert!(all.iter().all(|e| e.offset.0 >= DATA && e.end().unwrap() <= size));
+                        prop_assert!(all.windows(2).all(|two| two[0].end().unwrap() <= two[1].offset.0));
+                    } else {
+                        prop_assert_eq!(space.free().0, before, "a failure holds nothing");
                     }
                     continue;
                 }

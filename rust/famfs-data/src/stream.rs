@@ -53,7 +53,7 @@ pub struct Done {
 /// What `batches` has; those of [`ArrowPlan::new`], [`Draft::begin_in`], [`Draft::reach`] and
 /// [`Draft::end`].
 pub fn publish<E: From<DataError>>(
-    target: Target<'_>,
+    target: &Target<'_>,
     schema: &Schema,
     batches: impl Iterator<Item = Result<RecordBatch, E>>,
     progress: &mut Progress,
@@ -76,13 +76,13 @@ pub fn publish<E: From<DataError>>(
         }
         let flow = match &mut flow {
             Some(flow) => flow,
-            None => flow.insert(Flow::begin(&target, schema)?),
+            None => flow.insert(Flow::begin(target, schema)?),
         };
         flow.add(&whole, progress)?;
     }
     Ok(match flow {
         Some(flow) => flow.end(&waiting.batches, progress)?,
-        None => at_once(&target, schema, waiting.batches, progress)?,
+        None => at_once(target, schema, waiting.batches, progress)?,
     })
 }
 

@@ -266,7 +266,7 @@ pub(crate) fn publish_table(
                 "the table's producer failed: {error}"
             )))),
         });
-        stream::publish(target, &schema, batches, &mut |at, total| {
+        stream::publish(&target, &schema, batches, &mut |at, total| {
             watcher.tell(at, total)
         })
     });

@@ -94,6 +94,6 @@ impl Reservation {
             table.replace(&promise)?;
             Ok(promise)
         })?;
-        self.moved(promise)
+        self.moved(&promise)
     }
 }

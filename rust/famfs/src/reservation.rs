@@ -148,7 +148,7 @@ impl Reservation {
     ///
     /// # Errors
     /// As [`Self::show`].
-    pub(crate) fn moved(&mut self, promise: Promise) -> Result<()> {
+    pub(crate) fn moved(&mut self, promise: &Promise) -> Result<()> {
         if self.window.get_mut().is_ok_and(|window| window.is_some()) {
             return Err(Error::Usage(
                 "a reservation whose memory is lent keeps its place".into(),
@@ -157,7 +157,7 @@ impl Reservation {
         // The kernel's file is of the space as it was, and keeps it from one that is of both.
         self.detach();
         self.shown = None;
-        self.promise = promise;
+        self.promise = *promise;
         self.show()
     }
 

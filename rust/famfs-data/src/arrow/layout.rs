@@ -25,7 +25,8 @@ pub struct PlanOptions {
     pub batch_rows: Option<usize>,
     /// Every buffer starts at a multiple of this in the file: a power of two, at least 64.
     pub alignment: u64,
-    /// Buffers of so many bytes and more start on a page: see [`super::body`].
+    /// Buffers of so many bytes and more start on a page of 4 KiB: from 256 KiB on, that is at most
+    /// 5 % over the data.
     pub pages_from: u64,
     /// Key-value pairs for the footer.
     pub footer: HashMap<String, String>,
