@@ -160,6 +160,8 @@ fn owner(uid: U32, gid: U32, mode: U32) -> Owner {
     }
 }
 
+// An entry is large: it is built where it goes, and not moved from call to call.
+#[inline]
 fn decode_file(raw: &RawFile) -> Result<FileEntry, FindingKind> {
     Ok(FileEntry {
         path: RelPath::from_field(&raw.path).map_err(FindingKind::Path)?,
@@ -170,6 +172,7 @@ fn decode_file(raw: &RawFile) -> Result<FileEntry, FindingKind> {
     })
 }
 
+#[inline]
 fn decode_map(raw: &RawFile) -> Result<Map, FindingKind> {
     let count = raw.count.get();
     match raw.extent_type.get() {
@@ -195,6 +198,7 @@ fn decode_map(raw: &RawFile) -> Result<Map, FindingKind> {
     }
 }
 
+#[inline]
 fn decode_extents(raw: &[RawExtent; MAX_EXTENTS], count: u64) -> Option<Extents> {
     let used = raw.get(..usize::try_from(count).ok()?)?;
     let mut extents = Extents::default();

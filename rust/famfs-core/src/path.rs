@@ -65,6 +65,14 @@ impl RelPath {
     /// # Errors
     /// The first rule of [`PathError`] that they break.
     pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
+        let len = Self::check(bytes)?;
+        let mut field = [0; PATH_FIELD];
+        field[..usize::from(len)].copy_from_slice(bytes);
+        Ok(Self { field, len })
+    }
+
+    /// The length of what keeps all rules.
+    fn check(bytes: &[u8]) -> Result<u8, PathError> {
         let len = bytes.len();
         if len == 0 {
             return Err(PathError::Empty);
@@ -82,12 +90,8 @@ impl RelPath {
                 _ => {}
             }
         }
-        let Some(short) = u8::try_from(len).ok().filter(|_| len <= MAX_PATH) else {
-            return Err(PathError::TooLong { len });
-        };
-        let mut field = [0; PATH_FIELD];
-        field[..len].copy_from_slice(bytes);
-        Ok(Self { field, len: short })
+        let short = u8::try_from(len).ok().filter(|_| len <= MAX_PATH);
+        short.ok_or(PathError::TooLong { len })
     }
 
     /// Reads a path from its field on the media; bytes after the NUL are not looked at.
@@ -96,7 +100,12 @@ impl RelPath {
             .iter()
             .position(|&b| b == 0)
             .ok_or(PathError::Unterminated)?;
-        Self::new(&field[..len])
+        let short = Self::check(&field[..len])?;
+        // The field as a whole, then its rest cleared: a processor stalls on bytes that are read as
+        // one soon after they were written in pieces.
+        let mut field = *field;
+        field[len..].fill(0);
+        Ok(Self { field, len: short })
     }
 
     /// The field on the media: the path, padded with NULs.

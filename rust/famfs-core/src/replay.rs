@@ -216,9 +216,14 @@ impl Replay {
     fn judge_entry(&mut self, bytes: &[u8; ENTRY_LEN]) {
         let slot = self.next;
         self.next = slot.next();
-        let judged = Entry::decode(bytes, slot).and_then(|entry| Ok((judge(&entry, self)?, entry)));
+        let decoded = Entry::decode(bytes, slot);
+        // Never moved: an entry is half a KiB.
+        let judged = match &decoded {
+            Ok(entry) => judge(entry, self).map(|effect| (effect, entry)),
+            Err(kind) => Err(*kind),
+        };
         match judged {
-            Ok((effect, entry)) => self.apply(slot, effect, &entry),
+            Ok((effect, entry)) => self.apply(slot, effect, entry),
             // A type that this version of the format lacks has no payload to be wrong.
             Err(FindingKind::Path(_)) if self.is_unknown(bytes) => {
                 self.findings
