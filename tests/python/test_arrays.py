@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import pickle
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -272,7 +273,8 @@ def test_why_an_array_is_none_of_arrows(mnt, dtype, why):
         (np.zeros(2, OVERLAP), "repack_fields"),
         (np.zeros(2, SWAPPED), "repack_fields"),
     ],
-    ids=ascii,
+    # The same in every process, so that several can share the tests.
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", ascii(value)),
 )
 def test_what_cannot_be_published_says_what_to_do(mnt, thing, hint):
     with pytest.raises(famfs.Unsupported, match=hint) as caught:
