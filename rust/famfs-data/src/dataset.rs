@@ -13,8 +13,9 @@ use famfs::mounts;
 use famfs::{Error, Volume};
 
 use crate::arrow::ArrowFile;
+use crate::content::Content;
 use crate::error::DataError;
-use crate::file::{Content, File};
+use crate::file::File;
 use crate::kind::Kind;
 use crate::npy::Npy;
 use crate::reference::Ref;
@@ -62,7 +63,9 @@ impl ArrayLayout {
         }
     }
 
-    fn of(array: &Npy) -> Self {
+    /// How all of an array lies in its file.
+    #[must_use]
+    pub fn of(array: &Npy) -> Self {
         let place = array.data_at()..array.data_at() + array.nbytes();
         let (descr, shape) = (array.descr(), array.shape());
         Self::new(
@@ -84,7 +87,8 @@ impl ArrayLayout {
     }
 
     /// Those items along the first axis; of no axes, none can be chosen.
-    fn select(mut self, rows: &Rows) -> Option<Self> {
+    #[must_use]
+    pub fn select(mut self, rows: &Rows) -> Option<Self> {
         let (first, stride) = (*self.shape.first()?, *self.strides.first()?);
         let of_one = self.nbytes.checked_div(first).unwrap_or(0);
         let (start, len) = match rows {

@@ -13,6 +13,7 @@
 pub mod arrow;
 pub mod catalog;
 mod checksum;
+mod content;
 mod dataset;
 mod error;
 pub mod file;
@@ -27,9 +28,10 @@ mod selection;
 pub mod transaction;
 mod unchecked;
 
+pub use content::Content;
 pub use dataset::{ArrayLayout, Dataset, Part};
 pub use error::{DataError, PeekError, PlaceError};
-pub use file::{Content, File};
+pub use file::File;
 pub use kind::Kind;
 pub use place::{Peek, Place};
 pub use publish::{Options, Published};
