@@ -25,6 +25,7 @@ pub mod publish;
 mod reference;
 pub mod safetensors;
 mod selection;
+pub mod take;
 pub mod transaction;
 mod unchecked;
 
