@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -150,6 +151,8 @@ def main() -> int:
     built = build(target)
     work = WORK / target.name
     seeds, corpus, found = (work / name for name in ("seeds", "corpus", "artifacts"))
+    # Made anew: what another version made is not what this one reads.
+    shutil.rmtree(seeds, ignore_errors=True)
     for folder in (seeds, corpus, found):
         folder.mkdir(parents=True, exist_ok=True)
     target.seeds(seeds, built)
