@@ -74,7 +74,14 @@ impl<'a> Places<'a> {
     fn of(datasets: &'a [Arc<Dataset>]) -> Result<Self, DataError> {
         let (mut parts, mut firsts, mut rows) = (Vec::new(), Vec::new(), 0);
         for dataset in datasets {
-            for part in dataset.parts()? {
+            let parts_of = dataset.parts()?;
+            let found: u64 = parts_of.iter().map(|part| part.1.len() as u64).sum();
+            if let Some(claimed) = dataset.num_rows()?.filter(|rows| *rows != found) {
+                let detail = format!("{claimed} rows, and {found} in its batches");
+                let error = DataError::corrupt("arrow index", detail);
+                return Err(dataset.file().in_file(error));
+            }
+            for part in parts_of {
                 let Range { start, end } = part.1;
                 if start < end {
                     parts.push((dataset.as_ref(), part));
