@@ -189,8 +189,9 @@ def use(path):
                 call(ds)
         except (famfs.Corrupt, famfs.Unsupported) as error:
             assert str(error), path
-        except (IndexError, pa.ArrowInvalid):
-            # No such row; and strings that are no UTF-8, which only verify=True looks for.
+        except (LookupError, pa.ArrowInvalid):
+            # No such row, two columns of a name; and strings that are no UTF-8, which only
+            # verify=True looks for.
             pass
         else:
             read += 1
@@ -236,6 +237,14 @@ def test_damaged_files_are_refused_or_right(large):
             read, refused = read + found, refused + (found == 0)
     assert read > 100
     assert refused > 10
+
+
+def test_an_array_that_pandas_has_no_type_for(mnt):
+    source = np.arange(3).astype("M8[9s]")
+    dataset = famfs.open(famfs.publish(source, f"{mnt}/x"))
+    with pytest.raises(famfs.Unsupported, match="to_numpy"):
+        dataset.to_pandas()
+    assert (dataset.to_numpy() == source).all()
 
 
 NPY = "{'descr': %s, 'fortran_order': False, 'shape': %s, }"
