@@ -8,7 +8,6 @@ files' contents hands out memory as it lies there, and is built with the address
 from __future__ import annotations
 
 import lzma
-import os
 import shutil
 import struct
 import subprocess
@@ -146,8 +145,8 @@ def build(target: Target) -> Path:
 
 def main() -> int:
     """Build, seed and run."""
-    target = TARGETS[sys.argv[1]]
-    seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 30
+    name, *rest = sys.argv[1:]
+    target, seconds = TARGETS[name], int(rest[0]) if rest else 30
     built = build(target)
     work = WORK / target.name
     seeds, corpus, found = (work / name for name in ("seeds", "corpus", "artifacts"))
@@ -156,7 +155,7 @@ def main() -> int:
     for folder in (seeds, corpus, found):
         folder.mkdir(parents=True, exist_ok=True)
     target.seeds(seeds, built)
-    print(f"{len(os.listdir(seeds))} seeds", flush=True)
+    print(f"{len(list(seeds.iterdir()))} seeds", flush=True)
     words = work / "words"
     words.write_text("".join(f'"{word}"\n' for word in target.words))
     options = (

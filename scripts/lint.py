@@ -155,15 +155,11 @@ def duplicates() -> list[str]:
     ]
 
 
-FUZZ = {
-    f"format-fuzz-{crate}": f"rust/famfs-{crate}/fuzz/Cargo.toml" for crate in ("core", "data")
-}
+FUZZ = {f"format-fuzz-{crate}": f"rust/famfs-{crate}/fuzz/Cargo.toml" for crate in ("core", "data")}
 CHECKS: dict[str, list[str] | Callable[[], list[str]]] = {
     "lock": ["cargo", "metadata", "--locked", "--format-version=1", "--quiet"],
     "format": ["cargo", "fmt", "--all", "--check"],
-    **{
-        name: ["cargo", "fmt", "--check", f"--manifest-path={path}"] for name, path in FUZZ.items()
-    },
+    **{name: ["cargo", "fmt", "--check", f"--manifest-path={path}"] for name, path in FUZZ.items()},
     "clippy": [
         *("cargo", "clippy", "--workspace", "--all-targets", "--all-features"),
         *("--", "-D", "warnings"),

@@ -204,7 +204,7 @@ class Dataset(Accessors):
         wanted = row_numbers(self._file, indices, len(self))
         if self.kind not in ARROW:
             return _arrays.in_place(self._file)[wanted]
-        # pyarrow's own take() knows no views and no runs, and joins all batches of what it takes from.
+        # pyarrow's own take() knows no views and no runs, and joins all batches first.
         taken = self._file.take(wanted.astype("i8"))
         if self.kind == "column":
             return self._told(lambda: pyarrow().chunked_array(taken))

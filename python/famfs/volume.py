@@ -71,7 +71,7 @@ class Usage(NamedTuple):
     memory: str | None
     """What memory an embedded volume got, in words; None for any other."""
     huge: int | None
-    """Bytes of an embedded volume that huge pages hold, by the kernel's account; None for any other."""
+    """Bytes of an embedded volume that huge pages hold, as the kernel says; None for any other."""
 
 
 def ls(path: Path) -> list[Entry]:

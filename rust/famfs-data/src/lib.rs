@@ -10,6 +10,7 @@
 //! header) is copied out first and judged on the private copy.
 #![deny(unsafe_code)]
 
+mod array_layout;
 pub mod arrow;
 pub mod catalog;
 mod checksum;
@@ -29,8 +30,9 @@ pub mod take;
 pub mod transaction;
 mod unchecked;
 
+pub use array_layout::ArrayLayout;
 pub use content::Content;
-pub use dataset::{ArrayLayout, Dataset, Part};
+pub use dataset::{Dataset, Part};
 pub use error::{DataError, PeekError, PlaceError};
 pub use file::File;
 pub use kind::Kind;

@@ -37,7 +37,7 @@ fn rows_of_every_type_are_those_that_were_asked_for() {
         let mut wanted: Vec<u64> = (0..60).map(|_| rng.below(47) as u64).collect();
         wanted.extend([46, 0, 0]);
         for rows in [&wanted[..], &[], &[3], &[4, 5, 6]] {
-            let taken = take::rows(&schema, &[dataset.clone()], rows).unwrap();
+            let taken = take::rows(&schema, std::slice::from_ref(&dataset), rows).unwrap();
             assert_eq!(taken.len(), 1);
             assert_eq!(taken[0].num_rows(), rows.len());
             for (i, column) in taken[0].columns().iter().enumerate() {
@@ -85,7 +85,12 @@ fn a_few_rows_of_long_texts_hold_no_more_than_those() {
     let texts = (0..1000).map(|i| format!("{i:0>200}"));
     let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts));
     let batch = RecordBatch::try_from_iter([("t", texts)]).unwrap();
-    let dataset = Arc::new(published(&mounted, "texts", &[batch.clone()], 300));
+    let dataset = Arc::new(published(
+        &mounted,
+        "texts",
+        std::slice::from_ref(&batch),
+        300,
+    ));
     let taken = take::rows(&batch.schema(), &[dataset], &[999, 1]).unwrap();
     assert!(taken[0].get_array_memory_size() < 10_000);
 }

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Df, output: &mut Output) -> Result<i32> {
         if let (Some(memory), Some(huge)) = (one.memory, one.huge) {
             let mountpoint = &one.mountpoint;
             let (huge, size) = (show(huge), show(one.usage.capacity));
-            output.line(&format!(
+            output.line(format!(
                 "{mountpoint} is embedded in {memory}: {huge} of {size} are in huge pages"
             ))?;
         }
