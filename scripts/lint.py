@@ -155,11 +155,11 @@ def duplicates() -> list[str]:
     ]
 
 
-FUZZ = "rust/famfs-core/fuzz/Cargo.toml"
+FUZZ = {f"format-fuzz-{crate}": f"rust/famfs-{crate}/fuzz/Cargo.toml" for crate in ("core", "data")}
 CHECKS: dict[str, list[str] | Callable[[], list[str]]] = {
     "lock": ["cargo", "metadata", "--locked", "--format-version=1", "--quiet"],
     "format": ["cargo", "fmt", "--all", "--check"],
-    "format-fuzz": ["cargo", "fmt", "--check", f"--manifest-path={FUZZ}"],
+    **{name: ["cargo", "fmt", "--check", f"--manifest-path={path}"] for name, path in FUZZ.items()},
     "clippy": [
         *("cargo", "clippy", "--workspace", "--all-targets", "--all-features"),
         *("--", "-D", "warnings"),

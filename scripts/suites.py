@@ -198,8 +198,9 @@ def prepare_fuzz() -> None:
 
 
 def fuzz() -> list[Step]:
-    """Half a minute of hostile images."""
-    return [Step([sys.executable, "scripts/fuzz.py", "30"], limit=10 * MINUTES)]
+    """Half a minute each of hostile images and of hostile files."""
+    command = [sys.executable, "scripts/fuzz.py"]
+    return [Step([*command, name, "30"]) for name in ("image", "content")]
 
 
 def no_package() -> str:
@@ -294,7 +295,7 @@ ALL = [
             ("i686", "the core on a 32-bit processor, emulated", I686),
         )
     ),
-    Suite("fuzz", "arbitrary bytes as a volume's image", fuzz, prepare_fuzz),
+    Suite("fuzz", "arbitrary bytes as a volume's image and as a file", fuzz, prepare_fuzz),
     Suite("python", "the Python package", python, prepare.package, no_package),
     Suite(
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests

@@ -194,7 +194,12 @@ class Accessors:
                 "pandas keeps fields as columns: pandas.DataFrame(d.to_numpy()) copies them",
             )
         make = pd.Series if len(self.shape) == 1 else pd.DataFrame
-        return make(array, copy=bool(copy))
+        try:
+            return make(array, copy=bool(copy))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._unsupported(
+                "to_pandas()", f"pandas has no {array.dtype} ({error}); to_numpy() works"
+            ) from error
 
     def to_polars(self) -> Any:  # noqa: ANN401
         """Hands a table out as a polars frame, a column as a series, in place where polars can.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from famfs import _native
 from famfs._arrow import dtype_of, pyarrow
+from famfs.errors import Unsupported
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,9 @@ def in_place(file: _native.File) -> np.ndarray[Any, Any]:
 
     Returns:
         The array, in place and read-only.
+
+    Raises:
+        Unsupported: NumPy has no such type, or no array of such a shape.
 
     Example:
         >>> import famfs
@@ -34,13 +38,20 @@ def in_place(file: _native.File) -> np.ndarray[Any, Any]:
     if array is None:
         return np.frombuffer(whole, np.uint8)
     descr, shape, strides, start, nbytes = array
-    dtype = dtype_of(descr)
-    if nbytes == 0:
-        fortran = strides[:1] < strides[-1:]
-        empty = np.empty(shape, dtype, order="F" if fortran else "C")
-        empty.flags.writeable = False
-        return empty
-    return np.ndarray(shape, dtype, cast("Any", whole), start, strides)
+    try:
+        dtype = dtype_of(descr)
+        if nbytes == 0:
+            fortran = strides[:1] < strides[-1:]
+            empty = np.empty(shape, dtype, order="F" if fortran else "C")
+            empty.flags.writeable = False
+            return empty
+        return np.ndarray(shape, dtype, cast("Any", whole), start, strides)
+    except (MemoryError, TypeError, ValueError) as error:
+        # Items of no bytes, more axes than NumPy has: well-formed, and not to be had here.
+        raise Unsupported(
+            f"{file.path} ({file.kind}): NumPy has no array of {descr} and of shape {shape}: "
+            f"{error}; buffer() lends its bytes"
+        ) from error
 
 
 def own(file: _native.File) -> np.ndarray[Any, Any]:

@@ -183,6 +183,9 @@ class Files:
             index -= count
         raise IndexError(f"batch {index}")
 
+    def take(self, rows: object) -> _native.Taken:
+        return _native.take(self.files, rows)
+
     def check(self) -> None:
         for file in self.files:
             file.check()

@@ -204,7 +204,11 @@ class Dataset(Accessors):
         wanted = row_numbers(self._file, indices, len(self))
         if self.kind not in ARROW:
             return _arrays.in_place(self._file)[wanted]
-        return self._told(lambda: self.to_arrow().take(pyarrow().array(wanted)))
+        # pyarrow's own take() knows no views and no runs, and joins all batches first.
+        taken = self._file.take(wanted.astype("i8"))
+        if self.kind == "column":
+            return self._told(lambda: pyarrow().chunked_array(taken))
+        return self._told(lambda: pyarrow().RecordBatchReader.from_stream(taken).read_all())
 
     def buffer(self) -> memoryview:
         """Lends all bytes of the file, in place and read-only: an IPC file, an NPY file, bytes.

@@ -68,6 +68,10 @@ class Usage(NamedTuple):
     """Entries of the log that are used."""
     entries_max: int
     """Entries that fit the log."""
+    memory: str | None
+    """What memory an embedded volume got, in words; None for any other."""
+    huge: int | None
+    """Bytes of an embedded volume that huge pages hold, as the kernel says; None for any other."""
 
 
 def ls(path: Path) -> list[Entry]:
@@ -261,7 +265,7 @@ def df(path: Path) -> Usage:
         path: A mount point, or a path below one.
 
     Returns:
-        Bytes, and entries of the log.
+        Bytes, entries of the log, and what memory an embedded volume has.
 
     Raises:
         NotMounted: The path lies under no mount.
@@ -270,6 +274,8 @@ def df(path: Path) -> Usage:
         >>> import famfs
         >>> usage = famfs.df(mnt)
         >>> usage.allocated + usage.free == usage.capacity
+        True
+        >>> usage.memory is not None and 0 <= usage.huge <= usage.capacity
         True
     """
     return Usage(*_native.df(os.fsdecode(path)))

@@ -270,6 +270,11 @@ def test_an_embedded_volume(famfs: Famfs, mnt: Path) -> None:
     told = famfs("mount", "--embedded", mnt).text
     assert "made" not in told
     famfs("verify", "-S", 8, "-f", mnt / "f")
+    (df,) = json.loads(famfs("df", "--json", mnt).out)
+    assert df["memory"] in famfs("df", mnt).text
+    assert df["memory"] in told
+    assert 0 <= df["huge"] <= df["capacity"] == 32 << 20
+    assert "32.0 MiB are in huge pages" in famfs("df", mnt).text
     mounts = json.loads(famfs("mounts", "--json").out)
     (source,) = [m["source"] for m in mounts if m["mountpoint"] == str(mnt)]
     assert os.path.exists(source)

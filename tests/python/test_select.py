@@ -139,6 +139,40 @@ def test_take_copies_rows_of_any_choice(published, inside, mnt):
             dataset.take(chosen)
 
 
+def test_take_of_types_that_pyarrow_cannot_gather(mnt):
+    texts = [None if i % 7 == 0 else "x" * (i % 30) for i in range(ROWS)]
+    ids = pa.array([i % 2 for i in range(ROWS)], pa.int8())
+    children = [pa.array(range(ROWS)), pa.array(texts)]
+    runs = pa.array([i // 3 for i in range(ROWS)])
+    values = pa.array(texts[: ROWS // 3 + 1])
+    ends = pa.array([*range(3, ROWS, 3), ROWS], pa.int32())
+    source = pa.table(
+        {
+            "view": pa.array(texts, pa.string_view()),
+            "bytes": pa.array(texts).cast(pa.binary()).cast(pa.binary_view()),
+            "runs": pa.RunEndEncodedArray.from_arrays(ends, values),
+            "sparse": pa.UnionArray.from_sparse(ids, children),
+            "dense": pa.UnionArray.from_dense(ids, pa.array(range(ROWS), pa.int32()), children),
+            "words": runs.cast(pa.string()).dictionary_encode(),
+            "lists": pa.array([[i] * (i % 4) for i in range(ROWS)], pa.list_view(pa.int64())),
+        },
+        metadata={"kept": "yes"},
+    )
+    wanted = [99, 0, 7, 50, 50, 3]
+    for name, rows in (("whole", None), ("parts", 9)):
+        dataset = famfs.open(famfs.publish(source, f"{mnt}/{name}", batch_rows=rows))
+        taken = dataset.take(wanted)
+        taken.validate(full=True)
+        assert taken.schema.equals(source.schema, check_metadata=True)
+        for column in source.column_names:
+            all_of_it = source[column].to_pylist()
+            expected = [all_of_it[i] for i in wanted]
+            assert taken[column].to_pylist() == expected, column
+            assert dataset[column].take(wanted).to_pylist() == expected, column
+            assert dataset[column].take([]).type == source[column].type
+        assert dataset[10:20].take([9, 0])["view"].to_pylist() == [texts[19], texts[10]]
+
+
 def test_partitions_are_all_of_it(published):
     source, dataset = published
     for count in (1, 3, 10, 33, 150):

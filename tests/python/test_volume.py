@@ -212,6 +212,19 @@ def test_mounts_tell_what_memory_an_embedded_volume_got(mnt, small):
     assert memory[str(small / "mnt")] is None
 
 
+def test_df_tells_what_memory_an_embedded_volume_has(mnt, small):
+    words = next(mount.memory for mount in famfs.mounts() if mount.mountpoint == mnt)
+    found = famfs.df(mnt)
+    assert found.memory == words
+    assert 0 <= found.huge <= found.capacity
+    if "huge pages" in words:
+        assert found.huge == found.capacity
+    script = "import famfs, sys; print(famfs.df(sys.argv[1]).huge)"
+    run = subprocess.run([sys.executable, "-c", script, mnt], check=True, capture_output=True)
+    assert int(run.stdout) == found.huge, "who has touched nothing of it sees the same"
+    assert famfs.df(small / "mnt")[-2:] == (None, None)
+
+
 def test_mounts(small):
     mnt = str(small / "mnt")
     mount = next(mount for mount in famfs.mounts() if mount.mountpoint == mnt)

@@ -269,6 +269,7 @@ impl Space {
     fn allocate_one(&mut self, size: ByteLen) -> Result<Map, SpaceError> {
         let wanted = size.to_whole_units().map_or(u64::MAX, |len| len.0);
         let want = usize::try_from(size.units()).unwrap_or(usize::MAX);
+        self.step_back();
         let found = self
             .find_free(want, self.cursor..self.units)
             .or_else(|| self.find_free(want, 0..self.units));
@@ -280,6 +281,24 @@ impl Space {
             .push(Extent::primary(bytes(start), bytes(want)))
             .ok_or_else(|| self.full(wanted))?;
         Ok(Map::Simple(extents))
+    }
+
+    /// Takes the cursor back over what is free right before it: space of a reservation that was given
+    /// up. Otherwise a gap of its size would stay, and the next file cut what is free in two.
+    fn step_back(&mut self) {
+        const BITS: usize = usize::BITS as usize;
+        let mut at = self.cursor.min(self.units);
+        while at > 0 {
+            // The units of this word that lie before `at`, the last one in the highest bit.
+            let bits = (at - 1) % BITS + 1;
+            let word = self.word((at - 1) / BITS) << (BITS - bits);
+            let free = (word.leading_zeros() as usize).min(bits);
+            at -= free;
+            if free < bits {
+                break;
+            }
+        }
+        self.cursor = at;
     }
 
     /// One strip in each of `strips` buckets; the buckets are taken in turn, so that files spread

@@ -57,6 +57,28 @@ fn what_is_no_longer_held_is_found_again() {
 }
 
 #[test]
+fn what_was_given_up_leaves_no_gap() {
+    let mut space = space(1 << 30);
+    let first = space.allocate(ByteLen(1), Layout::Contiguous).unwrap();
+    let kept: Vec<Extent> = first.extents().to_vec();
+    let gone = |space: &mut Space, size| {
+        space.hold(&kept);
+        extents(&space.allocate(ByteLen(size), Layout::Contiguous).unwrap())
+    };
+    // Sizes of less and of more than a word of the bitmap.
+    for units in [1, 63, 64, 65, 200, 3] {
+        assert_eq!(gone(&mut space, units * 2 * MIB)[0].0, DATA + 2 * MIB);
+    }
+    // What another still holds behind it is not passed back over.
+    let other = Extent::primary(DATA + 600 * MIB, 2 * MIB);
+    space.hold(kept.iter().chain([&other]));
+    space.take(&other);
+    space.hold(&kept);
+    let found = space.allocate(ByteLen(1), Layout::Contiguous).unwrap();
+    assert_eq!(extents(&found)[0].0, DATA + 602 * MIB);
+}
+
+#[test]
 fn an_odd_end_of_the_device_is_not_handed_out() {
     let mut space = space(13 * MIB);
     assert_eq!(space.capacity(), ByteLen(12 * MIB));

@@ -18,10 +18,9 @@ use famfs::mounts::Mount;
 use famfs::{Error, Stat, Volume};
 
 use crate::arrow::ArrowFile;
-use crate::checksum;
+use crate::content::Content;
 use crate::error::{DataError, PeekError};
 use crate::kind::Kind;
-use crate::npy::Npy;
 use crate::place::Peek;
 use crate::reference::Ref;
 use crate::safetensors::Safetensors;
@@ -34,32 +33,6 @@ impl Peek for View {
     fn read(&self, at: u64, into: &mut [u8]) -> Result<(), PeekError> {
         let len = into.len() as u64;
         View::read(self, at, into).map_err(|fault| PeekError::new(at, len, fault))
-    }
-}
-
-/// What a file holds, its structure judged.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Content {
-    /// A table.
-    Table(Box<ArrowFile>),
-    /// An array.
-    Array(Npy),
-    /// Bytes, of whatever kind.
-    Bytes,
-}
-
-impl Content {
-    /// Judges the structure of a file whose first bytes say that it is of this kind.
-    fn of(kind: Kind, view: &View) -> Result<Self, DataError> {
-        Ok(match kind {
-            Kind::Table => {
-                let body = Bytes::from_owner(view.clone());
-                Self::Table(Box::new(ArrowFile::open(Arc::new(view.clone()), body)?))
-            }
-            Kind::Array => Self::Array(Npy::open(view)?),
-            _ => Self::Bytes,
-        })
     }
 }
 
@@ -98,7 +71,7 @@ impl File {
         let head = &mut head[..view.as_ref().len().min(Kind::PREFIX)];
         Peek::read(&view, 0, head).map_err(|error| in_file(error.into()))?;
         let kind = Kind::of(head, stat.size.0);
-        let content = match Content::of(kind, &view) {
+        let content = match judge(kind, &view) {
             Ok(content) => Some(content),
             // Well formed, and not to be mapped: its bytes are for whoever can read them.
             Err(error) if error.face().python == "Unsupported" => None,
@@ -159,7 +132,7 @@ impl File {
             return Ok(content);
         }
         // Judged again, for the error.
-        Err(self.in_file(match Content::of(self.kind, &self.view) {
+        Err(self.in_file(match judge(self.kind, &self.view) {
             Err(error) => error,
             Ok(_) => DataError::corrupt("file", "it was written to after it was published"),
         }))
@@ -237,7 +210,7 @@ impl File {
     /// # Errors
     /// Those of [`ArrowFile::batch`], and [`Error::MemoryFault`] where the file's memory is gone.
     pub fn batch(&self, batch: usize) -> Result<RecordBatch, DataError> {
-        check_there(&self.view, &self.device)?;
+        self.check_there()?;
         self.table()?.batch(batch).map_err(|e| self.in_file(e))
     }
 
@@ -246,7 +219,7 @@ impl File {
     /// # Errors
     /// As [`Self::batch`].
     pub fn column(&self, batch: usize, index: usize) -> Result<ArrayRef, DataError> {
-        check_there(&self.view, &self.device)?;
+        self.check_there()?;
         let column = self.table()?.column(batch, index);
         column.map_err(|e| self.in_file(e))
     }
@@ -257,29 +230,14 @@ impl File {
     /// # Errors
     /// What is wrong first.
     pub fn verify(&self) -> Result<bool, DataError> {
-        check_there(&self.view, &self.device)?;
-        let verified = match self.content()? {
-            // The structure first: what is wrong with it says more than a checksum.
-            Content::Table(table) => table.verify().and_then(|()| table.metadata().check_sum()),
-            Content::Array(array) => self.check_array(array),
-            Content::Bytes => Ok(false),
-        };
+        self.check_there()?;
+        let verified = self.content()?.verify(&self.view);
         verified.map_err(|error| self.in_file(error))
     }
 
-    fn check_array(&self, array: &Npy) -> Result<bool, DataError> {
-        let end = array.data_at().saturating_add(array.nbytes());
-        let size = self.stat.size.0;
-        let last = size.saturating_sub(checksum::TRAILER);
-        let Some(sum) = checksum::of_trailer(&self.view, last)? else {
-            return Ok(false);
-        };
-        if last != end {
-            let detail = format!("its data end at {end}, and its checksum stands at {last}");
-            return Err(DataError::corrupt("npy header", detail));
-        }
-        checksum::check(&self.view, end, None, sum)?;
-        Ok(true)
+    /// Whether the file's memory is there up to its end.
+    pub(crate) fn check_there(&self) -> Result<(), DataError> {
+        check_there(&self.view, &self.device)
     }
 
     fn fault(&self, fault: Fault) -> DataError {
@@ -295,6 +253,14 @@ impl File {
             source: Box::new(error),
         }
     }
+}
+
+fn judge(kind: Kind, view: &View) -> Result<Content, DataError> {
+    Content::open(
+        kind,
+        Arc::new(view.clone()),
+        Bytes::from_owner(view.clone()),
+    )
 }
 
 /// Whether the file's memory is there up to its end: a backing file that was cut lost that first.

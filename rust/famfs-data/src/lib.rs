@@ -10,9 +10,11 @@
 //! header) is copied out first and judged on the private copy.
 #![deny(unsafe_code)]
 
+mod array_layout;
 pub mod arrow;
 pub mod catalog;
 mod checksum;
+mod content;
 mod dataset;
 mod error;
 pub mod file;
@@ -25,12 +27,15 @@ mod reference;
 pub mod safetensors;
 mod selection;
 pub mod stream;
+pub mod take;
 pub mod transaction;
 mod unchecked;
 
-pub use dataset::{ArrayLayout, Dataset, Part};
+pub use array_layout::ArrayLayout;
+pub use content::Content;
+pub use dataset::{Dataset, Part};
 pub use error::{DataError, PeekError, PlaceError};
-pub use file::{Content, File};
+pub use file::File;
 pub use kind::Kind;
 pub use place::{Peek, Place};
 pub use publish::{Options, Published};

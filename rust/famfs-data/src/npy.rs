@@ -217,7 +217,7 @@ impl Npy {
         };
         let (descr, fortran_order, shape) = entries(parse(&text)?)?;
         let item_size = item_size(&descr)?;
-        let nbytes = total(item_size, &shape)?;
+        let nbytes = total(item_size, &shape).map_err(|error| corrupt(error.to_string()))?;
         if nbytes > size - data_at {
             let room = size - data_at;
             return Err(corrupt(format!(
@@ -317,15 +317,18 @@ fn total(item_size: u64, shape: &[u64]) -> Result<u64, DataError> {
     let strides = shape.iter().try_fold(item_size.max(1), |size, axis| {
         size.checked_mul((*axis).max(1))
     });
+    let limit = i64::MAX.unsigned_abs();
     match strides {
-        Some(size) if i64::try_from(size).is_ok() => Ok(if shape.contains(&0) {
+        Some(size) if size <= limit => Ok(if shape.contains(&0) {
             0
         } else {
             size / item_size.max(1) * item_size
         }),
-        _ => Err(corrupt(format!(
-            "{shape:?} items of {item_size} bytes exceed 64 bits"
-        ))),
+        found => Err(DataError::TooLarge {
+            what: "an array",
+            found: found.unwrap_or(u64::MAX),
+            limit,
+        }),
     }
 }
 

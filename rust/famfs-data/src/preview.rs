@@ -10,13 +10,17 @@ use arrow_array::types::{ArrowPrimitiveType, Float16Type};
 use arrow_array::{
     Array, ArrayRef, DurationMicrosecondArray, DurationMillisecondArray, DurationNanosecondArray,
     DurationSecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, TimestampSecondArray,
+    TimestampNanosecondArray, TimestampSecondArray, make_array,
 };
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_data::ArrayData;
+use arrow_schema::{ArrowError, DataType, FieldRef};
 
+use crate::arrow::ArrowFile;
 use crate::error::DataError;
 use crate::file::File;
 use crate::npy::Npy;
+use crate::place::Peek;
 
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
@@ -27,8 +31,20 @@ pub type Cell = Option<String>;
 ///
 /// # Errors
 /// Those of [`File::table`] and [`File::column`], and where strings are not UTF-8.
-pub fn rows(dataset: &File, limit: usize, columns: usize) -> Result<Vec<Vec<Cell>>, DataError> {
-    let table = dataset.table()?;
+pub fn rows(file: &File, limit: usize, columns: usize) -> Result<Vec<Vec<Cell>>, DataError> {
+    file.check_there()?;
+    rows_of(file.table()?, limit, columns).map_err(|error| file.in_file(error))
+}
+
+/// As [`rows`], of a table whose memory is there.
+///
+/// # Errors
+/// Those of [`ArrowFile::column`], and where strings are not UTF-8.
+pub fn rows_of(
+    table: &ArrowFile,
+    limit: usize,
+    columns: usize,
+) -> Result<Vec<Vec<Cell>>, DataError> {
     let columns = columns.min(table.metadata().num_columns()?);
     let mut lines: Vec<Vec<Cell>> = Vec::new();
     for batch in 0..table.metadata().num_batches()? {
@@ -40,7 +56,7 @@ pub fn rows(dataset: &File, limit: usize, columns: usize) -> Result<Vec<Vec<Cell
         let first = lines.len();
         lines.resize(first + count, Vec::with_capacity(columns));
         for index in 0..columns {
-            let column = dataset.column(batch, index)?.slice(0, count);
+            let column = table.column(batch, index)?.slice(0, count);
             // Formatting takes strings for UTF-8.
             column.to_data().validate_full().map_err(DataError::Arrow)?;
             let cells = cells(&column)?;
@@ -54,7 +70,8 @@ pub fn rows(dataset: &File, limit: usize, columns: usize) -> Result<Vec<Vec<Cell
 
 fn cells(column: &ArrayRef) -> Result<Vec<Cell>, DataError> {
     let options = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(DataError::Arrow)?;
+    let utc = in_utc(column)?;
+    let formatter = ArrayFormatter::try_new(utc.as_ref(), &options).map_err(DataError::Arrow)?;
     let nulls = column.logical_nulls();
     (0..column.len())
         .map(|row| {
@@ -62,9 +79,82 @@ fn cells(column: &ArrayRef) -> Result<Vec<Cell>, DataError> {
                 return Ok(None);
             }
             let text = formatter.value(row).try_to_string();
-            text.map(Some).map_err(DataError::Arrow)
+            Ok(Some(text.unwrap_or_else(|error| plain(&utc, row, &error))))
         })
         .collect()
+}
+
+/// What no calendar has, such as a time of day of 25 hours, as the number that it is; within lists
+/// and the like what is wrong with it.
+fn plain(column: &ArrayRef, row: usize, error: &ArrowError) -> String {
+    let (data, data_type) = (column.to_data(), column.data_type());
+    match data_type.primitive_width() {
+        Some(4) => format!("{} {data_type}", data.buffer::<i32>(0)[row]),
+        Some(8) => format!("{} {data_type}", data.buffer::<i64>(0)[row]),
+        _ => format!("({error})"),
+    }
+}
+
+/// The same values, their times of day those of UTC, which each says: the names of zones are not known
+/// here, and a file may have any.
+fn in_utc(column: &ArrayRef) -> Result<ArrayRef, DataError> {
+    let data_type = utc(column.data_type());
+    if data_type == *column.data_type() {
+        return Ok(column.clone());
+    }
+    let data = retyped(&column.to_data(), &data_type)?;
+    Ok(make_array(data))
+}
+
+/// The type with no other zone than UTC, however deep they lie.
+fn utc(data_type: &DataType) -> DataType {
+    let field = |field: &FieldRef| {
+        let data_type = utc(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    };
+    match data_type {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+        DataType::List(item) => DataType::List(field(item)),
+        DataType::LargeList(item) => DataType::LargeList(field(item)),
+        DataType::ListView(item) => DataType::ListView(field(item)),
+        DataType::LargeListView(item) => DataType::LargeListView(field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
+        DataType::Map(item, sorted) => DataType::Map(field(item), *sorted),
+        DataType::Union(fields, mode) => {
+            let fields = fields.iter().map(|(id, item)| (id, field(item)));
+            DataType::Union(fields.collect(), *mode)
+        }
+        DataType::RunEndEncoded(ends, values) => {
+            DataType::RunEndEncoded(ends.clone(), field(values))
+        }
+        DataType::Dictionary(key, values) => {
+            DataType::Dictionary(key.clone(), Box::new(utc(values)))
+        }
+        other => other.clone(),
+    }
+}
+
+/// The same values by a type that has only other zones.
+fn retyped(data: &ArrayData, data_type: &DataType) -> Result<ArrayData, DataError> {
+    let inner = match data_type {
+        DataType::Dictionary(_, values) => vec![values.as_ref()],
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => vec![item.data_type()],
+        DataType::Struct(fields) => fields.iter().map(|item| item.data_type()).collect(),
+        DataType::Union(fields, _) => fields.iter().map(|(_, item)| item.data_type()).collect(),
+        DataType::RunEndEncoded(ends, values) => vec![ends.data_type(), values.data_type()],
+        _ => Vec::new(),
+    };
+    let children = data.child_data().iter().zip(inner);
+    let children = children.map(|(child, data_type)| retyped(child, data_type));
+    let builder = data.clone().into_builder().data_type(data_type.clone());
+    let builder = builder.child_data(children.collect::<Result<_, _>>()?);
+    builder.build().map_err(DataError::Arrow)
 }
 
 /// The first values of an array: of the first `limit` items of its first axis the first `width`
@@ -73,7 +163,7 @@ fn cells(column: &ArrayRef) -> Result<Vec<Cell>, DataError> {
 /// # Errors
 /// Where its memory is lost.
 pub fn items(
-    dataset: &File,
+    file: &dyn Peek,
     array: &Npy,
     limit: usize,
     width: usize,
@@ -87,7 +177,7 @@ pub fn items(
     (0..lines)
         .map(|line| {
             (0..per_item.min(width as u64))
-                .map(|at| value(dataset, array, line, inner, at))
+                .map(|at| value(file, array, line, inner, at))
                 .collect()
         })
         .collect()
@@ -95,7 +185,7 @@ pub fn items(
 
 /// The value at place `at`, in C order, of item `line`.
 fn value(
-    dataset: &File,
+    file: &dyn Peek,
     array: &Npy,
     line: u64,
     inner: &[u64],
@@ -125,7 +215,7 @@ fn value(
     let size = array.item_size();
     let mut bytes = vec![0; usize::try_from(size.min(SHOWN)).unwrap_or(0)];
     let at = array.data_at().saturating_add(place.saturating_mul(size));
-    dataset.read(at, &mut bytes)?;
+    file.read(at, &mut bytes)?;
     Ok(text(array.descr(), &mut bytes))
 }
 
@@ -208,7 +298,7 @@ fn time(kind: &str, count: i64) -> Option<String> {
         (true, "D") => {
             let seconds = count.checked_mul(86_400)?;
             let midnight: ArrayRef = Arc::new(TimestampSecondArray::from(vec![seconds]));
-            let text = cells(&midnight).ok()?.pop()??;
+            let text = moment(&midnight)?;
             return Some(text.split('T').next().unwrap_or_default().to_owned());
         }
         (false, "s") => Arc::new(DurationSecondArray::from(vec![count])),
@@ -218,8 +308,14 @@ fn time(kind: &str, count: i64) -> Option<String> {
         _ => return Some(format!("{count} {unit}")),
     };
     // What no calendar has is shown as the number that it is.
-    let text = cells(&array).ok().and_then(|mut cells| cells.pop()?);
-    Some(text.unwrap_or_else(|| format!("{count} {unit}")))
+    Some(moment(&array).unwrap_or_else(|| format!("{count} {unit}")))
+}
+
+/// The first value of an array, if arrow has a text for it.
+fn moment(array: &ArrayRef) -> Option<String> {
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(array.as_ref(), &options).ok()?;
+    formatter.value(0).try_to_string().ok()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -262,6 +358,49 @@ pub fn dump(bytes: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_any_zone_are_those_of_utc() {
+        let times = TimestampSecondArray::from(vec![Some(0), None]).with_timezone("No/Such");
+        let one: ArrayRef = Arc::new(times);
+        assert_eq!(
+            cells(&one).unwrap(),
+            [Some("1970-01-01T00:00:00Z".into()), None]
+        );
+        let item = Arc::new(arrow_schema::Field::new(
+            "when",
+            one.data_type().clone(),
+            true,
+        ));
+        let many = arrow_array::StructArray::from(vec![(item, one)]);
+        let many: ArrayRef = Arc::new(many);
+        assert!(
+            cells(&many).unwrap()[0]
+                .as_ref()
+                .unwrap()
+                .contains("00:00:00Z")
+        );
+    }
+
+    #[test]
+    fn what_no_calendar_has_is_a_number() {
+        let times: ArrayRef = Arc::new(arrow_array::Time32SecondArray::from(vec![86_400, 1]));
+        let found = cells(&times.slice(0, 2)).unwrap();
+        assert_eq!(found[0].as_deref(), Some("86400 Time32(s)"));
+        assert_eq!(found[1].as_deref(), Some("00:00:01"));
+        let item = Arc::new(arrow_schema::Field::new(
+            "t",
+            times.data_type().clone(),
+            true,
+        ));
+        let nested: ArrayRef = Arc::new(arrow_array::StructArray::from(vec![(item, times)]));
+        assert!(
+            cells(&nested).unwrap()[0]
+                .as_ref()
+                .unwrap()
+                .contains("86400")
+        );
+    }
 
     #[test]
     fn values_look_as_in_numpy() {

@@ -8,6 +8,7 @@ use arrow_schema::ArrowError;
 use arrow_schema::ffi::FFI_ArrowSchema;
 use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 use famfs_data::{ArrayLayout, Columns, DataError, Dataset, Kind, Part, Rows};
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyTuple};
@@ -302,6 +303,11 @@ impl File {
         }
     }
 
+    /// Copies rows of a table or column, which are named one by one.
+    fn take(&self, py: Python<'_>, rows: PyBuffer<i64>) -> Result<Taken> {
+        Taken::of(py, vec![self.dataset()?], &rows)
+    }
+
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyCapsule>> {
         let dataset = self.dataset()?;
         let schema = dataset.schema()?;
@@ -378,6 +384,74 @@ impl Batch {
 
     fn __len__(&self) -> usize {
         self.batch.num_rows()
+    }
+}
+
+/// Rows that were copied out of a table or column.
+#[pyclass(frozen, module = "famfs._native")]
+pub(crate) struct Taken {
+    field: FieldRef,
+    /// Whether it is a column's values, and not a table's rows.
+    column: bool,
+    batches: Vec<RecordBatch>,
+}
+
+/// Copies rows of several tables, or columns, of one schema.
+#[pyfunction]
+pub(crate) fn take(
+    py: Python<'_>,
+    files: Vec<Bound<'_, File>>,
+    rows: PyBuffer<i64>,
+) -> Result<Taken> {
+    let datasets = files.iter().map(|file| file.get().dataset());
+    Taken::of(py, datasets.collect::<Result<_>>()?, &rows)
+}
+
+impl Taken {
+    fn of(py: Python<'_>, datasets: Vec<Arc<Dataset>>, rows: &PyBuffer<i64>) -> Result<Self> {
+        let rows = rows.to_vec(py)?;
+        let Some(first) = datasets.first() else {
+            return Err(Failure::unsupported("taking rows of no table"));
+        };
+        let (schema, column) = (first.schema()?, first.kind() == Kind::Column);
+        check_names(&schema)?;
+        let field = match schema.fields().first() {
+            Some(field) if column => field.clone(),
+            _ => struct_field(&schema),
+        };
+        let batches = py.detach(|| {
+            // What is less than 0 is past the end of everything.
+            let rows = rows
+                .into_iter()
+                .map(|row| u64::try_from(row).unwrap_or(u64::MAX));
+            famfs_data::take::rows(&schema, &datasets, &rows.collect::<Vec<_>>())
+        })?;
+        Ok(Self {
+            field,
+            column,
+            batches,
+        })
+    }
+}
+
+#[pymethods]
+impl Taken {
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> Result<Bound<'py, PyCapsule>> {
+        let column = self.column;
+        let arrays = self.batches.clone().into_iter().map(move |batch| {
+            Ok(if column {
+                batch.column(0).clone()
+            } else {
+                Arc::new(StructArray::from(batch))
+            })
+        });
+        let reader = Box::new(ArrayIterator::new(arrays, self.field.clone()));
+        to_stream_pycapsule(py, reader, requested_schema).map_err(python)
     }
 }
 

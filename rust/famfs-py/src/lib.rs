@@ -34,7 +34,7 @@ mod _native {
     #[pymodule_export]
     use super::build::{Building, Memory, create_array, create_table};
     #[pymodule_export]
-    use super::dataset::{Batch, File, open, open_ref};
+    use super::dataset::{Batch, File, Taken, open, open_ref, take};
     #[pymodule_export]
     use super::publish::{publish_array, publish_bytes, publish_table};
     #[pymodule_export]

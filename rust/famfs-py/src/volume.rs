@@ -143,11 +143,25 @@ pub(crate) fn mkdir(py: Python<'_>, path: PathBuf, mode: Option<u32>) -> Result<
     })
 }
 
-/// Space: capacity, allocated, dead and free bytes, entries used and entries that fit the log.
+/// Capacity, allocated, dead and free bytes, entries used and entries that fit the log; of an
+/// embedded volume what memory it got, and how much of it is in huge pages.
+type Fullness = (
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    Option<&'static str>,
+    Option<u64>,
+);
+
+/// Space, and what memory an embedded volume has.
 #[pyfunction]
-pub(crate) fn df(py: Python<'_>, path: PathBuf) -> Result<(u64, u64, u64, u64, u64, u64)> {
-    on(py, &path, |_, volume| {
+pub(crate) fn df(py: Python<'_>, path: PathBuf) -> Result<Fullness> {
+    on(py, &path, |at, volume| {
         let usage = volume.usage();
+        let memory = at.mount.embedded;
         Ok((
             usage.capacity,
             usage.allocated,
@@ -155,6 +169,8 @@ pub(crate) fn df(py: Python<'_>, path: PathBuf) -> Result<(u64, u64, u64, u64, u
             usage.free,
             volume.entries(),
             volume.log_capacity(),
+            memory.map(embedded::Memory::words),
+            memory.map(|_| embedded::huge_bytes(&volume)),
         ))
     })
 }

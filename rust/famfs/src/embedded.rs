@@ -21,12 +21,16 @@ use crate::mkfs::{MkfsOptions, mkfs};
 use crate::mount_table::{user_dir, writable_table};
 use crate::mounts::{self, Mount, Mounted};
 use crate::table::path_of;
+use crate::volume::Volume;
 
 /// The largest volume that is made where no size is asked for.
 const DEFAULT_MOST: u64 = 4 << 30;
 
 /// The smallest volume that is worth making: log and some data.
 const LEAST: u64 = 32 << 20;
+
+/// The pages that are counted as huge, on all hosts that famfs is for.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// What memory an embedded volume got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +168,7 @@ fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Resu
 }
 
 fn finish(place: &Place, directory: &Path, made_directory: bool, is_new: bool) -> Result<Made> {
-    let volume = crate::Volume::open(&place.file, crate::Options::default())?;
+    let volume = Volume::open(&place.file, crate::Options::default())?;
     let mount = Mount {
         source: place.file.clone(),
         mountpoint: directory.to_owned(),
@@ -186,14 +190,21 @@ fn finish(place: &Place, directory: &Path, made_directory: bool, is_new: bool) -
     }
 }
 
+/// Bytes of a volume that huge pages hold, by the kernel's own account.
+#[must_use]
+pub fn huge_bytes(volume: &Volume) -> u64 {
+    let region = volume.region();
+    // Only pages that this process has touched are counted: a byte of each makes them known, and the
+    // memory was all taken when the volume was made. What is lost is in no page.
+    for at in (0..famfs_mem::Memory::len(&**region)).step_by(HUGE_PAGE) {
+        let _ = famfs_mem::Memory::load(&**region, RegionOff(at), &mut [0]);
+    }
+    region.huge_bytes().unwrap_or(0)
+}
+
 fn report(mounted: Mounted, is_new: bool) -> Result<Made> {
     let volume = mounted.mount.volume()?;
-    if !is_new {
-        // Only pages that this process has touched are counted.
-        let all = RegionOff(0)..RegionOff(famfs_mem::Memory::len(&**volume.region()));
-        let _ = volume.region().populate(all, Populate::Read);
-    }
-    let huge = volume.region().huge_bytes().unwrap_or(0);
+    let huge = huge_bytes(&volume);
     let size = famfs_mem::Memory::len(&**volume.region());
     Ok(Made {
         mounted,

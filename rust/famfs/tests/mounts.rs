@@ -143,6 +143,7 @@ fn an_embedded_volume_is_made_once_and_given_back() {
 
     let again = embedded::mount(&directory, Some(64 * MIB)).unwrap();
     assert!(!again.is_new);
+    assert_eq!(again.huge, made.huge, "whoever asks, and however often");
     assert_eq!(again.mounted.mount.uuid, Some(volume.uuid()));
     // Taken away and mounted again it is as it was.
     mounts::umount(&directory, false).unwrap();

@@ -1,6 +1,7 @@
 //! `df`: how full volumes are.
 
 use anyhow::Result;
+use famfs::embedded::{self, Memory};
 use famfs::mounts::{self, Mount};
 use serde::Serialize;
 
@@ -18,6 +19,9 @@ struct Fullness {
     usage: UsageReport,
     entries: u64,
     log_capacity: u64,
+    /// What memory an embedded volume got, and how much of it is in huge pages.
+    memory: Option<&'static str>,
+    huge: Option<u64>,
 }
 
 pub(super) fn run(args: &Df, output: &mut Output) -> Result<i32> {
@@ -71,6 +75,15 @@ pub(super) fn run(args: &Df, output: &mut Output) -> Result<i32> {
         "MOUNTPOINT",
     ];
     output.table(&head, &[1, 2, 3, 4, 5, 6], rows.collect())?;
+    for one in &all {
+        if let (Some(memory), Some(huge)) = (one.memory, one.huge) {
+            let mountpoint = &one.mountpoint;
+            let (huge, size) = (show(huge), show(one.usage.capacity));
+            output.line(format!(
+                "{mountpoint} is embedded in {memory}: {huge} of {size} are in huge pages"
+            ))?;
+        }
+    }
     Ok(exit)
 }
 
@@ -82,5 +95,7 @@ fn fullness(mount: &Mount) -> Result<Fullness> {
         usage: volume.usage().into(),
         entries: volume.entries(),
         log_capacity: volume.log_capacity(),
+        memory: mount.embedded.map(Memory::words),
+        huge: mount.embedded.map(|_| embedded::huge_bytes(&volume)),
     })
 }

@@ -252,7 +252,8 @@ fn array(
     args: &args::Show,
     output: &mut Output,
 ) -> Result<i32> {
-    let values = preview::items(dataset, file, rows, WIDTH).map_err(|e| about(&args.path, e))?;
+    let values =
+        preview::items(dataset.view(), file, rows, WIDTH).map_err(|e| about(&args.path, e))?;
     if args.json {
         output.json(&shown(
             dataset,

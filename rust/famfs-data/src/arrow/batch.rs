@@ -101,7 +101,7 @@ impl Places {
 }
 
 /// As many rows as a body can hold, or nulls that take no bytes of it.
-fn max_rows(body: &Range<u64>) -> i64 {
+pub(super) fn max_rows(body: &Range<u64>) -> i64 {
     let bits = (body.end - body.start).saturating_mul(8);
     super::body::signed(bits.max(MAX_EMPTY_ROWS))
 }

@@ -7,8 +7,10 @@
 
 use std::collections::HashMap;
 
-use super::batch::check_rows;
+use super::batch::{check_rows, locate};
 use super::body::{Alignment, Body, PAGES_FROM, signed};
+use super::index;
+use super::layout::PlanOptions;
 use super::message::{self, CONTINUATION, HEAD, MAGIC};
 use crate::error::DataError;
 use arrow_ipc::{Block, Buffer};
@@ -136,7 +138,7 @@ impl Blank {
         check_rows(rows, blank.body_len)?;
         blank.size = blank
             .footer_at()
-            .checked_add(blank.tail()?.len() as u64)
+            .checked_add(blank.tail(&blank.unfilled())?.len() as u64)
             .filter(|size| i64::try_from(*size).is_ok())
             .ok_or_else(|| too_large(rows))?;
         Ok(blank)
@@ -184,7 +186,7 @@ impl Blank {
         Ok(vec![
             (0, self.head()?),
             (self.batch_at, self.batch(filled)?),
-            (self.footer_at(), self.tail()?),
+            (self.footer_at(), self.tail(filled)?),
         ])
     }
 
@@ -205,13 +207,16 @@ impl Blank {
     }
 
     fn batch(&self, filled: &[Filled]) -> Result<Vec<u8>, DataError> {
-        let body = self.body(filled);
-        let rows = usize::try_from(self.rows).map_err(|_| too_large(self.rows))?;
-        let message = message::batch_message(&body, rows, None);
-        message::frame(&message, self.batch_at, self.alignment())
+        message::frame(&self.message(filled)?, self.batch_at, self.alignment())
     }
 
-    fn tail(&self) -> Result<Vec<u8>, DataError> {
+    fn message(&self, filled: &[Filled]) -> Result<Vec<u8>, DataError> {
+        let body = self.body(filled);
+        let rows = usize::try_from(self.rows).map_err(|_| too_large(self.rows))?;
+        Ok(message::batch_message(&body, rows, None))
+    }
+
+    fn tail(&self, filled: &[Filled]) -> Result<Vec<u8>, DataError> {
         let header_len = self.body_at - self.batch_at;
         let block = Block::new(
             signed(self.batch_at),
@@ -220,6 +225,13 @@ impl Blank {
         );
         let mut tail = CONTINUATION.to_vec();
         tail.extend_from_slice(&[0; 4]);
+        // As of a table that is published: one of many columns is found as fast.
+        if self.schema.fields().len() + 1 >= PlanOptions::default().index_from {
+            let body = self.body_at..self.footer_at();
+            let place = locate(&self.message(filled)?, self.batch_at + 8, body)?;
+            let at = self.footer_at().saturating_add(tail.len() as u64);
+            tail.extend(index::encode(at, &self.schema, &[place])?);
+        }
         let footer = message::footer(&self.schema, &[], &[block], &HashMap::new())?;
         tail.extend(footer);
         Ok(tail)
@@ -409,6 +421,28 @@ mod tests {
             let ends: Vec<_> = parts.iter().map(|(at, b)| at + b.len() as u64).collect();
             assert_eq!(ends, [blank.batch_at, blank.body_at, blank.size()]);
         }
+    }
+
+    #[test]
+    fn a_wide_table_has_an_index_that_says_what_its_footer_does() {
+        let field = |i| Field::new(format!("c{i}"), DataType::Int16, true);
+        let mut fields: Vec<Field> = (0..300).map(field).collect();
+        fields.push(Field::new("s", DataType::Utf8, true));
+        let blank = Blank::new(&Schema::new(fields), 9, &sizes()).unwrap();
+        let mut filled = vec![Filled { nulls: 9, used: 0 }; 301];
+        filled[7].nulls = 0;
+        let mut file = vec![0; usize::try_from(blank.size()).unwrap()];
+        for (at, bytes) in blank.finish(&filled).unwrap() {
+            let at = usize::try_from(at).unwrap();
+            file[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+        assert!(file.windows(8).any(|bytes| bytes == b"FAMFSIX1"));
+        let opened = super::super::ArrowMetadata::open(Arc::new(file)).unwrap();
+        assert_eq!(opened.find_columns("c299").unwrap(), [299]);
+        assert_eq!(opened.field(300).unwrap().name(), "s");
+        assert!(!opened.has_footer(), "the index was enough");
+        opened.check().unwrap();
+        assert_eq!(opened.num_rows().unwrap(), 9);
     }
 
     #[test]

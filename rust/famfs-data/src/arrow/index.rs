@@ -9,7 +9,7 @@
 //! It is a short cut, not trusted: what it leads to is judged as if the footer had led there, and
 //! `ArrowMetadata::check` compares the two.
 
-use super::batch::BatchPlace;
+use super::batch::{BatchPlace, max_rows};
 use super::message::{HEAD, schema_message};
 use super::metadata::Column;
 use super::parse::{read, root};
@@ -223,6 +223,13 @@ impl Index {
                 == Some(end);
         if !fits {
             return Err(DataError::corrupt(PART, "its parts don't fill it"));
+        }
+        // Whoever counts rows counts with 63 bits, and each batch is judged by this as well.
+        let limit = max_rows(&(0..end)).unsigned_abs();
+        let limit = limit.saturating_mul(found.batches.into());
+        if found.rows > limit.min(i64::MAX.unsigned_abs()) {
+            let detail = format!("{} rows in {} batches", found.rows, found.batches);
+            return Err(DataError::corrupt(PART, detail));
         }
         Ok(Some(found))
     }

@@ -230,8 +230,14 @@ impl ArrowMetadata {
         if let Some(index) = &self.index {
             return Ok(index.num_rows());
         }
-        let rows = (0..self.num_batches()?).map(|batch| Ok(self.batch_rows(batch)? as u64));
-        rows.sum()
+        let mut rows = 0_u64;
+        for batch in 0..self.num_batches()? {
+            rows = rows
+                .checked_add(self.batch_rows(batch)? as u64)
+                .filter(|rows| i64::try_from(*rows).is_ok())
+                .ok_or_else(|| DataError::corrupt("arrow file", "more rows than 63 bits count"))?;
+        }
+        Ok(rows)
     }
 
     /// The batches that hold rows of a range, each with its own part of them; none that has none.

@@ -6,6 +6,8 @@
     reason = "each test uses some of it"
 )]
 
+pub mod tables;
+
 use arrow_array::{Array, RecordBatch};
 use arrow_data::ArrayData;
 use arrow_ipc::reader::{FileReader, StreamReader};

@@ -1,0 +1,4 @@
+//! What the fuzzer of files' contents is made of: what it does to a file, and how it changes one.
+
+pub mod mutate;
+pub mod walk;
