@@ -203,7 +203,8 @@ class Accessors:
             A `polars.DataFrame` or `polars.Series`.
 
         Raises:
-            Unsupported: For arrays and bytes, and where polars is missing.
+            Unsupported: For arrays and bytes, where several columns have one name, and where
+                polars is missing.
 
         Example:
             >>> import famfs, numpy as np

@@ -157,7 +157,7 @@ def to_polars(data: Any, name: str | None) -> Any:  # noqa: ANN401
         The frame or series.
 
     Raises:
-        Unsupported: polars is missing.
+        Unsupported: polars is missing, or several columns have one name.
 
     Example:
         >>> from famfs import _frames
@@ -169,8 +169,23 @@ def to_polars(data: Any, name: str | None) -> Any:  # noqa: ANN401
         import polars as pl
     except ImportError as error:
         raise Unsupported("to_polars() needs polars: pip install 'famfs[polars]'") from error
+    if name is None:
+        _refuse_twins(data.column_names)
     made: Any = pl.from_arrow(data)
     return made if name is None else made.alias(name)
+
+
+def _refuse_twins(names: list[str]) -> None:
+    """Refuses several columns of one name, which polars doesn't have."""
+    seen: set[str] = set()
+    for at, name in enumerate(names):
+        if name in seen:
+            raise Unsupported(
+                f"polars has one column of a name, and {name!r} is here again as column {at}: "
+                "d[:, [...]] chooses columns by their places, to_arrow().rename_columns([...]) "
+                "renames them"
+            )
+        seen.add(name)
 
 
 def to_torch(array: np.ndarray[Any, Any], path: str) -> Any:  # noqa: ANN401
