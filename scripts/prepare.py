@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
+TORCH = ROOT / ".venv-torch"
 PYPROJECT = ROOT / "pyproject.toml"
 TOOLS = ("maturin>=1.12,<2", "mypy>=2.4,<3", "ruff>=0.17,<0.18")
 
@@ -128,6 +129,26 @@ def package(*, release: bool = False) -> None:
     run(BIN / "maturin", "develop", *options)
 
 
+def torch() -> None:
+    """Make an environment with PyTorch in it, some gigabytes, over that of the package."""
+    package()
+    python = TORCH / "bin" / "python"
+    if not python.exists():
+        run(sys.executable, "-m", "venv", "--clear", TORCH)
+    # The package and what else its tests need are where they are; PyTorch alone is here.
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    places = [output(BIN / "python", "-c", ask), output(python, "-c", ask)]
+    (Path(places[1]) / "famfs.pth").write_text(f"{ROOT / 'python'}\n{places[0]}\n")
+    extra = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["torch"]
+    run(python, "-m", "pip", "install", "--quiet", *extra)
+
+
+def output(*command: str | Path) -> str:
+    """What a command prints."""
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def cargo_environment() -> dict[str, str]:
     """The environment of cargo's commands: the same for all, lest they undo each other's work."""
     env = dict(os.environ)
@@ -153,7 +174,7 @@ def signature() -> str:
 
 def main() -> int:
     """Prepare the parts named on the command line."""
-    parts = {"host": host, "venv": venv, "package": package}
+    parts = {"host": host, "venv": venv, "package": package, "torch": torch}
     try:
         for name in sys.argv[1:]:
             parts[name]()

@@ -250,9 +250,9 @@ class Accessors:
         """Hands an array, a column of numbers or bytes out as a torch tensor, in place.
 
         Of a safetensors file it hands out all tensors by their names, a state_dict, bfloat16 and
-        8-bit floats too. PyTorch has no read-only tensors: what writes to one of these ends the
-        process. `clone()` makes one that may be written to; `load_state_dict` copies by itself,
-        unless it is told to `assign`.
+        8-bit floats too. PyTorch has no read-only tensors: what is written to one of these is a
+        copy of this process's, page by page, and what is published stays as it is. Where memory
+        can't be mapped so (a dax device) never write to one: `clone()` it.
 
         Returns:
             A `torch.Tensor`, whose memory is the volume's; or a dict of them.
