@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 TORCH = ROOT / ".venv-torch"
+PANDAS_2 = VENV / "pandas-2"
 PYPROJECT = ROOT / "pyproject.toml"
+OLD_PANDAS = ("pandas>=2.2,<3", "pytz")
 TOOLS = ("maturin>=1.12,<2", "mypy>=2.4,<3", "ruff>=0.17,<0.18")
 
 # What tells that a Debian package is there: a program on the path, or a file.
@@ -106,12 +108,22 @@ def venv() -> None:
         except ImportError:
             apt({f"python{version}-venv": "/no/such/file"})
         run(sys.executable, "-m", "venv", "--clear", VENV)
-    # The tools that are asked for are written down, so that the next time asks no one.
-    stamp = VENV / "tools"
-    wanted = "\n".join(TOOLS)
+    once(VENV / "tools", TOOLS)
+
+
+def once(stamp: Path, packages: tuple[str, ...], *options: str | Path) -> None:
+    """Install packages, and write them down, so that the next time asks no one."""
+    wanted = "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
-        run(BIN / "pip", "install", "--quiet", *TOOLS)
+        run(BIN / "pip", "install", "--quiet", *options, *packages)
         stamp.write_text(wanted)
+
+
+def pandas_2() -> None:
+    """Put the pandas before the present one beside the environment, for who goes there first."""
+    package()
+    # What else it needs is in the environment.
+    once(VENV / "old", OLD_PANDAS, "--no-deps", "--upgrade", "--target", PANDAS_2)
 
 
 def has_package() -> bool:
@@ -174,7 +186,7 @@ def signature() -> str:
 
 def main() -> int:
     """Prepare the parts named on the command line."""
-    parts = {"host": host, "venv": venv, "package": package, "torch": torch}
+    parts = {"host": host, "venv": venv, "package": package, "pandas-2": pandas_2, "torch": torch}
     try:
         for name in sys.argv[1:]:
             parts[name]()

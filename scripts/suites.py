@@ -225,6 +225,15 @@ def python() -> list[Step]:
     return [pytest("python", *paths), Step(stubs, limit=5 * MINUTES)]
 
 
+def pandas_2() -> list[Step]:
+    """The tests of pandas once more, with its version 2."""
+    names = ("libraries", "tables", "inputs", "docs")
+    tests = (str(ROOT / "tests" / "python" / f"test_{name}.py") for name in names)
+    step = pytest("pandas-2", *tests, "-k", "pandas or frame")
+    step.env |= {"PYTHONPATH": str(prepare.PANDAS_2), "FAMFS_TEST_PANDAS": "2."}
+    return [step]
+
+
 def no_command_tests() -> str:
     """Say that the tests of the command line aren't there, or can't be run yet."""
     return no_package() or ("" if COMMAND.is_dir() else f"SKIPPED: tests/cli is {NEVER}")
@@ -302,6 +311,7 @@ ALL = [
     ),
     Suite("fuzz", "arbitrary bytes as a volume's image", fuzz, prepare_fuzz),
     Suite("python", "the Python package", python, prepare.package, no_package),
+    Suite("pandas-2", "the same with pandas 2", pandas_2, prepare.pandas_2, no_package),
     Suite(
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests
     ),
@@ -311,7 +321,7 @@ ALL = [
 APART = [Suite("torch", "the Python package with PyTorch", torch, prepare.torch, no_package)]
 """What takes too much to be in all: it runs by its own name."""
 GROUPS = {
-    "fast": ("scripts", "rust", "doctests", "python", "command"),
+    "fast": ("scripts", "rust", "doctests", "python", "pandas-2", "command"),
     "lint": ("lint",),
     "vm-all": ("kmod", "vm"),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -257,6 +258,12 @@ OWN = {
 }
 
 
+if pd.__version__.startswith("2."):
+    # Its texts are Python's, and categories of texts too.
+    OWN["pandas"]["copy"] += " string large_string string_view"
+    OWN["pandas"]["partly"] = "dictionary"
+
+
 def own(name, library):
     for word, names in OWN.get(library, {}).items():
         if name.replace(" ", "_") in names.split():
@@ -310,6 +317,10 @@ OTHERWISE = {
     ("duckdb", name)
     for name in ("interval", "duration[s]", "duration[ms]", "duration[us]", "duration[ns]", "uuid")
 }
+
+
+def test_the_version_of_pandas_is_the_one_asked_for():
+    assert pd.__version__.startswith(os.environ.get("FAMFS_TEST_PANDAS", ""))
 
 
 def test_the_table_has_every_type_and_library():
