@@ -15,7 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
+TORCH = ROOT / ".venv-torch"
+PANDAS_2 = VENV / "pandas-2"
 PYPROJECT = ROOT / "pyproject.toml"
+OLD_PANDAS = ("pandas>=2.2,<3", "pytz")
 TOOLS = ("maturin>=1.12,<2", "mypy>=2.4,<3", "ruff>=0.17,<0.18")
 
 # What tells that a Debian package is there: a program on the path, or a file.
@@ -105,12 +108,22 @@ def venv() -> None:
         except ImportError:
             apt({f"python{version}-venv": "/no/such/file"})
         run(sys.executable, "-m", "venv", "--clear", VENV)
-    # The tools that are asked for are written down, so that the next time asks no one.
-    stamp = VENV / "tools"
-    wanted = "\n".join(TOOLS)
+    once(VENV / "tools", TOOLS)
+
+
+def once(stamp: Path, packages: tuple[str, ...], *options: str | Path) -> None:
+    """Install packages, and write them down, so that the next time asks no one."""
+    wanted = "\n".join(packages)
     if not stamp.exists() or stamp.read_text() != wanted:
-        run(BIN / "pip", "install", "--quiet", *TOOLS)
+        run(BIN / "pip", "install", "--quiet", *options, *packages)
         stamp.write_text(wanted)
+
+
+def pandas_2() -> None:
+    """Put the pandas before the present one beside the environment, for who goes there first."""
+    package()
+    # What else it needs is in the environment.
+    once(VENV / "old", OLD_PANDAS, "--no-deps", "--upgrade", "--target", PANDAS_2)
 
 
 def has_package() -> bool:
@@ -126,6 +139,26 @@ def package(*, release: bool = False) -> None:
     options = [*(f"--extras={name}" for name in extras), *(["--release"] if release else [])]
     os.environ["VIRTUAL_ENV"] = str(VENV)
     run(BIN / "maturin", "develop", *options)
+
+
+def torch() -> None:
+    """Make an environment with PyTorch in it, some gigabytes, over that of the package."""
+    package()
+    python = TORCH / "bin" / "python"
+    if not python.exists():
+        run(sys.executable, "-m", "venv", "--clear", TORCH)
+    # The package and what else its tests need are where they are; PyTorch alone is here.
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    places = [output(BIN / "python", "-c", ask), output(python, "-c", ask)]
+    (Path(places[1]) / "famfs.pth").write_text(f"{ROOT / 'python'}\n{places[0]}\n")
+    extra = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["torch"]
+    run(python, "-m", "pip", "install", "--quiet", *extra)
+
+
+def output(*command: str | Path) -> str:
+    """What a command prints."""
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def cargo_environment() -> dict[str, str]:
@@ -153,7 +186,7 @@ def signature() -> str:
 
 def main() -> int:
     """Prepare the parts named on the command line."""
-    parts = {"host": host, "venv": venv, "package": package}
+    parts = {"host": host, "venv": venv, "package": package, "pandas-2": pandas_2, "torch": torch}
     try:
         for name in sys.argv[1:]:
             parts[name]()

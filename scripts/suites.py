@@ -18,6 +18,7 @@ from prepare import BIN, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 NEVER = "not in this tree yet"
 MINUTES = 60.0
@@ -208,11 +209,11 @@ def no_package() -> str:
     return "" if prepare.has_package() else f"SKIPPED: the Python package is {NEVER}"
 
 
-def pytest(name: str, *paths: str) -> Step:
+def pytest(name: str, *paths: str, binaries: Path = BIN) -> Step:
     """Tests by pytest in the package's environment, counted from the results that it writes."""
     results = ROOT / "target" / "test-logs" / f"{name}.xml"
     results.unlink(missing_ok=True)
-    command = [str(BIN / "python"), "-m", "pytest", f"--junitxml={results}", *paths]
+    command = [str(binaries / "python"), "-m", "pytest", f"--junitxml={results}", *paths]
     return Step(command, lambda _: counting.of_junit(results))
 
 
@@ -225,6 +226,15 @@ def python() -> list[Step]:
     return [pytest("python", *paths), Step(stubs, limit=5 * MINUTES)]
 
 
+def pandas_2() -> list[Step]:
+    """The tests of pandas once more, with its version 2."""
+    names = ("libraries", "tables", "inputs", "docs")
+    tests = (str(ROOT / "tests" / "python" / f"test_{name}.py") for name in names)
+    step = pytest("pandas-2", *tests, "-k", "pandas or frame")
+    step.env |= {"PYTHONPATH": str(prepare.PANDAS_2), "FAMFS_TEST_PANDAS": "2."}
+    return [step]
+
+
 def no_command_tests() -> str:
     """Say that the tests of the command line aren't there, or can't be run yet."""
     return no_package() or ("" if COMMAND.is_dir() else f"SKIPPED: tests/cli is {NEVER}")
@@ -233,6 +243,11 @@ def no_command_tests() -> str:
 def command() -> list[Step]:
     """The tests of the command line, which build the program by themselves."""
     return [pytest("command", str(COMMAND))]
+
+
+def torch() -> list[Step]:
+    """The package with PyTorch."""
+    return [pytest("torch", str(ROOT / "tests" / "torch"), binaries=prepare.TORCH / "bin")]
 
 
 KMOD_TOOLS = {
@@ -297,14 +312,17 @@ ALL = [
     ),
     Suite("fuzz", "arbitrary bytes as a volume's image and as a file", fuzz, prepare_fuzz),
     Suite("python", "the Python package", python, prepare.package, no_package),
+    Suite("pandas-2", "the same with pandas 2", pandas_2, prepare.pandas_2, no_package),
     Suite(
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests
     ),
     Suite("kmod", "the module's maps, under sanitizers", kmod, prepare_kmod, no_module),
     Suite("vm", "the kernel module, in virtual machines", lab, prepare_lab, no_module),
 ]
+APART = [Suite("torch", "the Python package with PyTorch", torch, prepare.torch, no_package)]
+"""What takes too much to be in all: it runs by its own name."""
 GROUPS = {
-    "fast": ("scripts", "rust", "doctests", "python", "command"),
+    "fast": ("scripts", "rust", "doctests", "python", "pandas-2", "command"),
     "lint": ("lint",),
     "vm-all": ("kmod", "vm"),
 }
@@ -314,7 +332,8 @@ def group(name: str) -> list[Suite]:
     """The suites of a group; a suite's own name is a group too."""
     if name == "all":
         return ALL
-    chosen = [suite for suite in ALL if suite.name in GROUPS.get(name, (name,))]
+    chosen = [suite for suite in (*ALL, *APART) if suite.name in GROUPS.get(name, (name,))]
     if not chosen:
-        raise SystemExit(f"no suite {name!r}; there are: all, {', '.join(s.name for s in ALL)}")
+        names = ", ".join(suite.name for suite in (*ALL, *APART))
+        raise SystemExit(f"no suite {name!r}; there are: all, {names}")
     return chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from famfs import _arrays, _frames
+from famfs import _arrays, _frames, _tensors
 from famfs._arrow import is_arrow, pyarrow, why_not_arrow
 from famfs.errors import FamfsError, Unsupported
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from famfs import _native
+    from famfs.dataset import Dataset
 
 ARROW = frozenset({"table", "column"})
 """The kinds whose values are Arrow's."""
@@ -208,7 +209,8 @@ class Accessors:
             A `polars.DataFrame` or `polars.Series`.
 
         Raises:
-            Unsupported: For arrays and bytes, and where polars is missing.
+            Unsupported: For arrays and bytes, where several columns have one name, and where
+                polars is missing.
 
         Example:
             >>> import famfs, numpy as np
@@ -220,20 +222,53 @@ class Accessors:
         self._table("to_polars()", "to_numpy() works")
         return _frames.to_polars(self.to_arrow(), None)
 
+    def to_datasets(self) -> Any:  # noqa: ANN401
+        """Hands a table or column out as a Hugging Face `datasets.Dataset`, in place.
+
+        It pickles as the reference, also after `select`, `rename_column` and the like: the workers
+        of `map(num_proc=...)` and of a data loader open it where it is. Columns of types that
+        `datasets` keeps in another way (dictionaries, as their values) are converted.
+
+        Returns:
+            A `datasets.Dataset`. A published one has its features again.
+
+        Raises:
+            Unsupported: For arrays and bytes, types that `datasets` hasn't, and where it is
+                missing.
+
+        Example:
+            >>> import famfs, numpy as np
+            >>> hf = famfs.open(famfs.publish({"a": np.arange(3)}, f"{mnt}/t")).to_datasets()
+            >>> hf.select([2, 0])["a"][:]
+            [2, 0]
+        """
+        self._is_arrow("to_datasets()", "to_numpy() works")
+        try:
+            from famfs import _datasets
+        except ImportError as error:
+            raise Unsupported(
+                "to_datasets() needs Hugging Face's datasets: pip install 'famfs[datasets]'"
+            ) from error
+        return _datasets.to_datasets(cast("Dataset", self))
+
     def to_torch(self) -> Any:  # noqa: ANN401
         """Hands an array, a column of numbers or bytes out as a torch tensor, in place.
 
-        PyTorch has no read-only tensors: what writes to this one ends the process. `copy()` and
-        `clone()` make one that may be written to.
+        Of a safetensors file it hands out all tensors by their names, a state_dict, bfloat16 and
+        8-bit floats too. PyTorch has no read-only tensors: what is written to one of these is a
+        copy of this process's, page by page, and what is published stays as it is. Where memory
+        can't be mapped so (a dax device) never write to one: `clone()` it.
 
         Returns:
-            A `torch.Tensor`, whose memory is the volume's.
+            A `torch.Tensor`, whose memory is the volume's; or a dict of them.
 
         Raises:
             Unsupported: For what `to_numpy` refuses, types that torch hasn't, and where torch is
                 missing.
         """
-        return _frames.to_torch(self.to_numpy(), self.path)
+        if self.kind == "safetensors":
+            return _tensors.by_name(self._file)
+        return _tensors.over(self.to_numpy(), self.path)
 
     def copy(self) -> Any:  # noqa: ANN401
         """Makes a private copy: it can be written to, and holds no memory of the volume.

@@ -1,4 +1,4 @@
-"""Arguments that several calls take: sizes and modes, each read in one way."""
+"""Arguments that several calls take: sizes, counts and modes, each read in one way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from operator import index
 from typing import TypeAlias
 
 from famfs import _native
-from famfs.errors import FamfsError
+from famfs.errors import FamfsError, Unsupported
 
 Size: TypeAlias = int | str
 
@@ -36,10 +36,35 @@ def read_size(size: Size | None) -> int | None:
         return None
     if isinstance(size, str):
         return _native.parse_size(size)
-    count = _whole(size, "size", "a number of bytes, or text such as 8M or 64MiB")
+    count = whole(size, "size", "a number of bytes, or text such as 8M or 64MiB", FamfsError)
     if not 0 <= count < _SIZES:
         raise FamfsError(f"size: {count} bytes: no volume is that large, or small")
     return count
+
+
+def read_count(count: int, name: str, what: str) -> int:
+    """Reads how many there are of something.
+
+    Args:
+        count: The number.
+        name: What the caller calls it.
+        what: What is counted, for the message.
+
+    Returns:
+        The same, from 0 to what 63 bits hold.
+
+    Raises:
+        Unsupported: It is no such number.
+
+    Example:
+        >>> from famfs import _arguments
+        >>> _arguments.read_count(np.int8(5), "rows", "rows of the table")
+        5
+    """
+    number = whole(count, name, f"a whole number of {what}")
+    if not 0 <= number < _SIZES:
+        raise Unsupported(f"{name}={number}: a number of {what} is 0 or more, and below 2**63")
+    return number
 
 
 def read_mode(mode: int | None) -> int | None:
@@ -61,14 +86,33 @@ def read_mode(mode: int | None) -> int | None:
     """
     if mode is None:
         return None
-    bits = _whole(mode, "mode", "permission bits such as 0o640")
+    bits = whole(mode, "mode", "permission bits such as 0o640", FamfsError)
     if not 0 <= bits <= _MODES:
         raise FamfsError(f"mode: {bits} has bits outside of 0o7777; write it in octal: mode=0o640")
     return bits
 
 
-def _whole(value: int, name: str, expected: str) -> int:
+def whole(value: int, name: str, expected: str, error: type[FamfsError] = Unsupported) -> int:
+    """Reads a whole number, of NumPy's too.
+
+    Args:
+        value: The number.
+        name: What the caller calls it.
+        expected: What it should be, for the message.
+        error: What is raised where it is none.
+
+    Returns:
+        The same.
+
+    Raises:
+        FamfsError: It is none.
+
+    Example:
+        >>> from famfs import _arguments
+        >>> _arguments.whole(np.int8(-5), "offset", "a row")
+        -5
+    """
     try:
         return index(value)
-    except TypeError as error:
-        raise FamfsError(f"{name}: {value!r} is not {expected}") from error
+    except TypeError as reason:
+        raise error(f"{name}: {value!r} is not {expected}") from reason

@@ -6,6 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from famfs._arguments import whole
 from famfs._arrow import pyarrow
 from famfs.errors import FamfsError, Unsupported
 
@@ -57,7 +58,7 @@ class Column(ABC):
         chunks = self._chunks(values)
         with self.lock:
             # Another thread's rows follow these, also where they are written sooner.
-            at = self._next if offset is None else offset
+            at = self._next if offset is None else whole(offset, "offset", "a row")
             end = at + sum(map(len, chunks))
             if at < 0 or end > self.rows:
                 raise FamfsError(

@@ -10,8 +10,6 @@ from famfs.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-
 
 def to_pandas(table: Any, *, copy: bool | None, dtype_backend: str | None) -> Any:  # noqa: ANN401
     """Makes a pandas frame of a table.
@@ -157,7 +155,7 @@ def to_polars(data: Any, name: str | None) -> Any:  # noqa: ANN401
         The frame or series.
 
     Raises:
-        Unsupported: polars is missing.
+        Unsupported: polars is missing or has not a column's type, or several columns have one name.
 
     Example:
         >>> from famfs import _frames
@@ -169,33 +167,26 @@ def to_polars(data: Any, name: str | None) -> Any:  # noqa: ANN401
         import polars as pl
     except ImportError as error:
         raise Unsupported("to_polars() needs polars: pip install 'famfs[polars]'") from error
-    made: Any = pl.from_arrow(data)
+    if name is None:
+        _refuse_twins(data.column_names)
+    try:
+        made: Any = pl.from_arrow(data)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise Unsupported(
+            f"polars has not all of these types: {error}; d[[...]] leaves columns out, and "
+            "to_arrow() has them all"
+        ) from error
     return made if name is None else made.alias(name)
 
 
-def to_torch(array: np.ndarray[Any, Any], path: str) -> Any:  # noqa: ANN401
-    """Lays a torch tensor over an array.
-
-    Args:
-        array: The array.
-        path: What it is of, for the message.
-
-    Returns:
-        The `torch.Tensor`, in place.
-
-    Raises:
-        Unsupported: torch is missing, or has no such type.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise Unsupported("to_torch() needs torch: pip install 'famfs[torch]'") from error
-    import warnings
-
-    with warnings.catch_warnings():
-        # That it must not be written to is said where users read.
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        try:
-            return torch.from_numpy(array)
-        except TypeError as error:
-            raise Unsupported(f"{path}: {error}") from error
+def _refuse_twins(names: list[str]) -> None:
+    """Refuses several columns of one name, which polars doesn't have."""
+    seen: set[str] = set()
+    for at, name in enumerate(names):
+        if name in seen:
+            raise Unsupported(
+                f"polars has one column of a name, and {name!r} is here again as column {at}: "
+                "d[:, [...]] chooses columns by their places, to_arrow().rename_columns([...]) "
+                "renames them"
+            )
+        seen.add(name)

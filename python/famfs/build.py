@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from famfs import _native
-from famfs._arguments import read_mode
+from famfs._arguments import read_count, read_mode
 from famfs._arrow import pyarrow
 from famfs._columns import Column, column_of
 from famfs.convert import arrays
@@ -215,23 +215,25 @@ def _checked(
     shape: int | tuple[int, ...], dtype: npt.DTypeLike
 ) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """A type that can be published, and its shape, into which arrays within the type go."""
-    from operator import index
-
     import numpy as np
 
-    try:
-        axes = tuple(map(index, shape)) if isinstance(shape, tuple | list) else (index(shape),)
-    except TypeError as error:
-        raise Unsupported(f"shape={shape!r}: a length, or a tuple of them") from error
-    if any(axis < 0 for axis in axes):
-        raise Unsupported(f"shape={shape!r}: a length is 0 or more")
+    lengths = shape if isinstance(shape, tuple | list) else (shape,)
+    axes = tuple(read_count(length, "shape", "items along an axis") for length in lengths)
     try:
         kind = np.dtype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise Unsupported(f"dtype={dtype!r}: {error}") from error
     # Of no items: what NumPy makes of types that hold arrays is seen by what it makes.
     like = np.empty((0,), kind)
-    return like.dtype, axes + like.shape[1:]
+    axes += like.shape[1:]
+    try:
+        # How many axes and bytes an array can have is NumPy's to say: of one item that stands for
+        # all of them, so that nothing is allocated.
+        item = np.empty((), like.dtype)
+        np.lib.stride_tricks.as_strided(item, axes, (0,) * len(axes))
+    except (ValueError, MemoryError) as error:
+        raise Unsupported(f"shape={shape!r}, dtype={dtype!r}: {error}") from error
+    return like.dtype, axes
 
 
 class TableBuilder:
@@ -396,20 +398,12 @@ def table_within(
         >>> with build.table_within(None, f"{mnt}/nothing", [], 0):
         ...     pass
     """
-    from operator import index
-
     pa = pyarrow("a table that is built in place")
     try:
         types = schema if isinstance(schema, pa.Schema) else pa.schema(schema)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise Unsupported(f"schema={schema!r}: pyarrow makes no schema of it: {error}") from error
-    try:
-        count = index(rows)
-        rooms = {name: index(size) for name, size in (sizes or {}).items()}
-    except TypeError as error:
-        raise Unsupported(f"rows={rows!r}, sizes={sizes!r}: expected whole numbers") from error
-    if count < 0 or any(size < 0 for size in rooms.values()):
-        raise Unsupported(f"rows={rows!r}, sizes={sizes!r}: they are 0 or more")
+    count, rooms = read_count(rows, "rows", "rows"), _rooms(sizes)
     where = os.fsdecode(path)
     options["mode"] = read_mode(options.get("mode"))
 
@@ -417,6 +411,19 @@ def table_within(
         return _native.create_table(where, types, count, rooms, transaction=transaction, **options)
 
     return Building(begin, lambda native: _Table(native, types, count, where))
+
+
+def _rooms(sizes: Mapping[str, int] | None) -> dict[str, int]:
+    """The bytes that columns have room for, by their names."""
+    try:
+        rooms = dict(sizes or {})
+    except (TypeError, ValueError) as error:
+        raise Unsupported(
+            f"sizes={sizes!r}: bytes by the column's name, such as {{'name': 4096}}"
+        ) from error
+    if not all(isinstance(name, str) for name in rooms):
+        raise Unsupported(f"sizes={sizes!r}: columns are named by strings")
+    return {name: read_count(size, f"sizes[{name!r}]", "bytes") for name, size in rooms.items()}
 
 
 class _Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from famfs import _arrays, _native
 from famfs._accessors import ARROW, Accessors
+from famfs._arguments import read_count, whole
 from famfs._arrow import Batches, dtype_of, pyarrow
 from famfs._select import row_numbers, select
 from famfs.errors import FamfsError, InvalidPath, NotFound
@@ -169,7 +170,7 @@ class Dataset(Accessors):
 
         Raises:
             IndexError: There is no such part.
-            Unsupported: An array of no axes has none.
+            Unsupported: An array of no axes has none, or they are not whole numbers below 2**63.
 
         Example:
             >>> import famfs, numpy as np
@@ -177,6 +178,7 @@ class Dataset(Accessors):
             >>> [ds.partition(i, 2).num_rows for i in range(2)]
             [4, 6]
         """
+        n, i = read_count(n, "n", "parts"), whole(i, "i", "the number of a part")
         if not 0 <= i < n:
             raise IndexError(f"part {i} of {n}: parts are counted from 0")
         return _of(self._file.partition(i, n))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import famfs
@@ -187,3 +188,93 @@ def test_a_mount_whose_volume_is_another_now_has_no_role(tmp_path):
         assert (found.uuid, found.role) == (before.uuid, None)
     finally:
         famfs.umount(tmp_path / "mnt")
+
+
+HUGE = 1 << 70
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "told"),
+    [
+        (HUGE, "f8", "shape=.*below 2\\*\\*63"),
+        ((0, HUGE), "f8", "shape=.*below 2\\*\\*63"),
+        (1 << 62, "f8", "too big"),
+        ((1 << 40, 1 << 40), [("a", "u1")], "too big"),
+        ((1,) * 65, "f8", "dimension"),
+        ((1,) * 64, "(2,)f8", "dimension"),
+        (1, [("a", "f8"), ("a", "f8")], "more than once"),
+        ((1, "x"), "f8", "shape: 'x' is not"),
+    ],
+    ids=str,
+)
+def test_arrays_that_there_are_not(mnt, shape, dtype, told):
+    with pytest.raises(famfs.Unsupported, match=told), famfs.create(f"{mnt}/a", shape, dtype):
+        pass
+    assert famfs.ls(mnt) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes", "told"),
+    [
+        (HUGE, None, "rows=.*below 2\\*\\*63"),
+        ("x", None, "rows: 'x' is not a whole number of rows"),
+        (3, {"s": HUGE}, r"sizes\['s'\]=.*below 2\*\*63"),
+        (3, {"s": -1}, r"sizes\['s'\]=-1"),
+        (3, {"s": "x"}, r"sizes\['s'\]: 'x' is not a whole number of bytes"),
+        (3, {5: 7}, "named by strings"),
+        (3, [1, 2], "bytes by the column's name"),
+        (3, 5, "bytes by the column's name"),
+        (3, "ab", "bytes by the column's name"),
+    ],
+    ids=str,
+)
+def test_tables_that_there_are_not(mnt, rows, sizes, told):
+    schema = pa.schema({"s": pa.string()})
+    with (
+        pytest.raises(famfs.Unsupported, match=told),
+        famfs.create_table(f"{mnt}/t", schema, rows, sizes=sizes),
+    ):
+        pass
+    assert famfs.ls(mnt) == []
+
+
+@pytest.mark.parametrize("make", [lambda: b"abc", lambda: {"a": [1, 2, 3]}, lambda: np.arange(3)])
+def test_parts_that_there_are_not(mnt, make):
+    thing = make()
+    ds = famfs.open(
+        famfs.publish(pa.table(thing) if isinstance(thing, dict) else thing, f"{mnt}/x")
+    )
+    for i, n in ((0, HUGE), (HUGE, HUGE + 1), (0, None), (0.5, 2), ("a", 2)):
+        with pytest.raises(famfs.Unsupported, match="part"):
+            ds.partition(i, n)
+    with pytest.raises(IndexError):
+        ds.partition(HUGE, 3)
+    with pytest.raises((IndexError, famfs.Unsupported), match=str(HUGE)):
+        ds[HUGE]
+    assert len(ds[-HUGE:HUGE]) == 3
+    # Of more parts than there are rows some are empty.
+    assert sum(len(ds.partition(i, (1 << 63) - 1)) for i in range(3)) <= 3
+
+
+@pytest.mark.parametrize("rows", [HUGE, 0, -1, "x", 2.5])
+def test_partitions_that_there_are_not(mnt, rows):
+    with pytest.raises(famfs.Unsupported, match="batch_rows"):
+        famfs.publish({"a": np.arange(3)}, f"{mnt}/t", batch_rows=rows)
+    assert famfs.ls(mnt) == []
+
+
+def test_an_offset_that_is_no_row(mnt):
+    schema = pa.schema({"a": pa.int8()})
+    with famfs.create_table(f"{mnt}/t", schema, 3) as t:
+        for offset in (HUGE, -1, "x", 0.5):
+            with pytest.raises(famfs.FamfsError, match="offset|do not fit"):
+                t.fill("a", [1], offset)
+        t.fill("a", [1, 2, 3], np.int64(0))
+
+
+def test_polars_has_one_column_of_a_name(mnt):
+    ds = famfs.open(famfs.publish({"a": np.arange(3), "b": np.ones(3)}, f"{mnt}/t"))
+    with pytest.raises(famfs.Unsupported, match="'a' is here again as column 2.*rename_columns"):
+        ds[["a", "b", "a"]].to_polars()
+    renamed = ds[["a", "b", "a"]].to_arrow().rename_columns(["a", "b", "c"])
+    assert famfs.open(famfs.publish(renamed, f"{mnt}/u")).to_polars().shape == (3, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import datasets
 import duckdb
 import ml_dtypes
 import numpy as np
@@ -72,6 +73,8 @@ def parts(found, *, numbers):
         return found.chunks
     if isinstance(found, pa.Table | pa.RecordBatch):
         return found.columns
+    if isinstance(found, datasets.Dataset):
+        return [found.data.table]
     return [found[name] for name in found.columns if name in {"a", "b"} or not numbers]
 
 
@@ -126,7 +129,14 @@ def test_every_accessor_is_in_the_table():
 
 @pytest.mark.parametrize(("example", "kind"), list(things()))
 def test_what_can_be_published(mnt, example, kind):
-    names = {**NAMES, "duckdb": duckdb, "famfs": famfs, "ml_dtypes": ml_dtypes, "mnt": mnt}
+    names = {
+        **NAMES,
+        "datasets": datasets,
+        "duckdb": duckdb,
+        "famfs": famfs,
+        "ml_dtypes": ml_dtypes,
+        "mnt": mnt,
+    }
     thing = eval(example, names)
     assert famfs.open(famfs.publish(thing, f"{mnt}/x")).kind == kind
     assert famfs.stat(f"{mnt}/x").kind == kind

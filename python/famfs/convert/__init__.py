@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from famfs import _native
-from famfs._arguments import read_mode
+from famfs._arguments import read_count, read_mode
 from famfs.convert import arrays, dicts, frames
 from famfs.errors import Unsupported
 
@@ -123,8 +123,10 @@ def publish_within(
         >>> convert.publish_within(None, b"hello", f"{mnt}/greeting").size
         5
     """
-    if batch_rows is not None and batch_rows < 1:
-        raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
+    if batch_rows is not None:
+        batch_rows = read_count(batch_rows, "batch_rows", "rows")
+        if not batch_rows:
+            raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
     options["mode"] = read_mode(mode)
     where = os.fsdecode(path)
     options |= {"checksum": checksum, "transaction": transaction}

@@ -199,7 +199,8 @@ def _array(obj: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
             raise Unsupported(
                 f"{name(obj)}: {error}; bring it to this host's memory first (tensor.cpu())"
             ) from error
-    raise Unsupported(f"{name(obj)} can't be published; what can is {WHAT}")
+    hint = "publish its state_dict(); " if hasattr(obj, "state_dict") else ""
+    raise Unsupported(f"{name(obj)} can't be published: {hint}what can be is {WHAT}")
 
 
 def _has_buffer(obj: Any) -> bool:  # noqa: ANN401

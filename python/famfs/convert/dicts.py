@@ -78,6 +78,12 @@ def take(values: Mapping[object, object]) -> Any:  # noqa: ANN401
         >>> dicts.take({"a": np.arange(3), "b": np.ones((2, 2))}).said
         [('a', 'I64', [3]), ('b', 'F64', [2, 2])]
     """
+    if arrays.comes_from(values, "datasets"):
+        parts = ", ".join(map(repr, values))
+        raise Unsupported(
+            f"a DatasetDict: publish each of its parts ({parts}) by itself; a famfs.transaction "
+            "makes them appear together"
+        )
     taken = {_key(name): _value(name, value) for name, value in values.items()}
     lengths = {value.length for value in taken.values()}
     if not lengths or (len(lengths) == 1 and None not in lengths):

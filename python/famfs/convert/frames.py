@@ -38,10 +38,9 @@ def take(obj: Any) -> Any:  # noqa: ANN401
     column = masked(obj)
     if column is not None:
         return pyarrow("a masked array").table({ONE: column})
-    if comes_from(obj, "pandas"):
-        return _pandas_table(obj)
-    if comes_from(obj, "polars"):
-        return _polars_table(obj)
+    for library, table in _OTHERS.items():
+        if comes_from(obj, library):
+            return table(obj)
     if comes_from(obj, "pyarrow"):
         obj = _pyarrow_column(obj)
     if comes_from(obj, "famfs") and hasattr(obj, "kind"):
@@ -200,6 +199,20 @@ def _polars_table(obj: Any) -> Any:  # noqa: ANN401
     return obj
 
 
+def _hugging_face_table(obj: Any) -> Any:  # noqa: ANN401
+    """A `datasets.Dataset`: the table that it keeps, with its features; rows that it names."""
+    import datasets
+
+    if not isinstance(obj, datasets.Dataset):
+        raise Unsupported(
+            "an object of Hugging Face's datasets that has no table: publish a datasets.Dataset, "
+            "such as datasets.Dataset.from_generator makes of what is streamed"
+        )
+    if obj._indices is None:  # noqa: SLF001 - there is no other word for whether it has any
+        return obj.data.table
+    return obj.with_format("arrow")[:].replace_schema_metadata(obj.data.table.schema.metadata)
+
+
 def refuse_objects(name: object, column: Any) -> None:  # noqa: ANN401
     """Refuses a column of Python objects.
 
@@ -245,3 +258,7 @@ def _is_numpy(dtype: object) -> bool:
     import numpy as np
 
     return isinstance(dtype, np.dtype)
+
+
+_OTHERS = {"pandas": _pandas_table, "polars": _polars_table, "datasets": _hugging_face_table}
+"""Libraries whose frames are not just asked by the PyCapsule protocol."""

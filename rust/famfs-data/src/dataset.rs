@@ -342,7 +342,7 @@ impl Dataset {
         let Some(descr) = tensor.descr() else {
             return Err(self.unsupported(
                 format!("{:?} of type {:?} as an array", tensor.name, tensor.dtype),
-                "NumPy hasn't it; safetensors' own load(d.buffer()) has",
+                "NumPy hasn't it; PyTorch has: to_torch() of the file gives all its tensors in place",
             ));
         };
         let nbytes = tensor.range.end - tensor.range.start;

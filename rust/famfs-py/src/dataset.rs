@@ -24,6 +24,9 @@ use crate::values::{self, Values};
 /// Type, shape, strides, offset of the data in the file, and their length.
 type Layout = (String, Vec<u64>, Vec<u64>, u64, u64);
 
+/// A tensor's name, type as the format calls it, shape, and range of bytes in the file.
+type Tensor = (String, String, Vec<u64>, u64, u64);
+
 /// A published file, open, or rows and columns of it.
 #[pyclass(frozen, module = "famfs._native")]
 pub(crate) struct File {
@@ -192,6 +195,19 @@ impl File {
     #[getter]
     fn names(&self) -> Result<Vec<String>> {
         Ok(self.dataset()?.names()?)
+    }
+
+    /// The tensors of a safetensors file.
+    #[getter]
+    fn tensors(&self) -> Result<Vec<Tensor>> {
+        let dataset = self.dataset()?;
+        let tensors = dataset.file().tensors()?.tensors().iter();
+        let told = tensors.map(|tensor| {
+            let (name, dtype) = (tensor.name.clone(), tensor.dtype.to_string());
+            let (start, end) = (tensor.range.start, tensor.range.end);
+            (name, dtype, tensor.shape.clone(), start, end)
+        });
+        Ok(told.collect())
     }
 
     /// How many bytes were copied on the way out, as they are not aligned for their type.
