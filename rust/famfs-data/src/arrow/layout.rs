@@ -98,6 +98,7 @@ impl ArrowPlan {
                 "ask for 1 or more",
             ));
         }
+        super::limit::check_schema(schema)?;
         check_schemas(schema, batches)?;
         let mut dictionaries = Vec::new();
         let mut trees = Vec::with_capacity(schema.fields().len());

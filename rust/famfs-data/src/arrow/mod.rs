@@ -13,6 +13,7 @@ mod encode;
 mod group;
 mod index;
 mod layout;
+mod limit;
 mod message;
 mod metadata;
 mod open;
