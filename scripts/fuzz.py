@@ -158,11 +158,13 @@ def main() -> int:
     print(f"{len(list(seeds.iterdir()))} seeds", flush=True)
     words = work / "words"
     words.write_text("".join(f'"{word}"\n' for word in target.words))
+    # An empty list of words is none, for the fuzzer.
+    dictionary = (f"-dict={words}",) if target.words else ()
     options = (
         f"-max_total_time={seconds}",
         f"-max_len={target.longest}",
         f"-artifact_prefix={found}/",
-        f"-dict={words}",
+        *dictionary,
         "-timeout=10",
         "-rss_limit_mb=2048",
         "-print_final_stats=1",

@@ -11,6 +11,7 @@ use super::batch::{check_rows, locate};
 use super::body::{Alignment, Body, PAGES_FROM, signed};
 use super::index;
 use super::layout::PlanOptions;
+use super::limit::check_schema;
 use super::message::{self, CONTINUATION, HEAD, MAGIC};
 use crate::error::DataError;
 use arrow_ipc::{Block, Buffer};
@@ -103,6 +104,7 @@ impl Blank {
         rows: u64,
         sizes: &HashMap<String, u64>,
     ) -> Result<Self, DataError> {
+        check_schema(schema)?;
         let mut columns: Vec<Column> = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {
             if columns.iter().any(|column| column.name == *field.name()) {

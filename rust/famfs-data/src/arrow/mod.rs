@@ -14,6 +14,7 @@ mod encode;
 mod group;
 mod index;
 mod layout;
+mod limit;
 mod message;
 mod metadata;
 mod open;

@@ -10,6 +10,7 @@ use super::encode::{Chunk, Encoder};
 use super::group::{Part, group};
 use super::index;
 use super::layout::PlanOptions;
+use super::limit::check_schema;
 use super::message::{self, CONTINUATION, HEAD, MAGIC};
 use super::parse;
 use crate::checksum;
@@ -48,6 +49,7 @@ pub(super) struct End {
 impl<'a> Writer<'a> {
     /// A file that begins with its schema.
     pub(super) fn new(schema: &'a Schema, options: &PlanOptions) -> Result<Self, DataError> {
+        check_schema(schema)?;
         let mut file = Self {
             schema,
             alignment: options.aligned(),
