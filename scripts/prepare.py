@@ -18,6 +18,11 @@ BIN = VENV / "bin"
 PYPROJECT = ROOT / "pyproject.toml"
 TOOLS = ("maturin>=1.12,<2", "mypy>=2.4,<3", "ruff>=0.17,<0.18")
 
+# The alternatives that benchmarks measure beside us: of the package's own environment, by its extra
+# `bench`, and one whose requirements would not go with it.
+VINEYARD = ROOT / "target" / "bench" / "vineyard"
+VINEYARD_NEEDS = "vineyard==0.24.*"
+
 # What tells that a Debian package is there: a program on the path, or a file.
 HOST = {
     "gcc": "gcc",
@@ -126,6 +131,20 @@ def package(*, release: bool = False) -> None:
     options = [*(f"--extras={name}" for name in extras), *(["--release"] if release else [])]
     os.environ["VIRTUAL_ENV"] = str(VENV)
     run(BIN / "maturin", "develop", *options)
+
+
+def rivals() -> None:
+    """Install what benchmarks compare with; what isn't for this platform they tell, and go on."""
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    wanted = [(BIN / "pip", each) for each in project["optional-dependencies"]["bench"]]
+    if not (VINEYARD / "bin" / "pip").exists():
+        run(sys.executable, "-m", "venv", "--clear", VINEYARD)
+    wanted.append((VINEYARD / "bin" / "pip", VINEYARD_NEEDS))
+    for pip, requirement in wanted:
+        try:
+            run(pip, "install", "--quiet", "--only-binary=:all:", requirement)
+        except NotReadyError as error:
+            print(f"{requirement} is left out: {error}", flush=True)
 
 
 def cargo_environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import counting
+import instructions
 import prepare
 from prepare import BIN, ROOT
 
@@ -202,6 +203,17 @@ def fuzz() -> list[Step]:
     return [Step([sys.executable, "scripts/fuzz.py", "30"], limit=10 * MINUTES)]
 
 
+def prepare_instructions() -> None:
+    """Install what counts."""
+    prepare.host()
+    prepare.apt(instructions.VALGRIND)
+
+
+def count_instructions() -> list[Step]:
+    """The small hot paths, against the counts that are kept."""
+    return [Step([sys.executable, "scripts/instructions.py"], limit=10 * MINUTES)]
+
+
 def no_package() -> str:
     """Say that the Python package isn't there, if it isn't."""
     return "" if prepare.has_package() else f"SKIPPED: the Python package is {NEVER}"
@@ -295,6 +307,13 @@ ALL = [
         )
     ),
     Suite("fuzz", "arbitrary bytes as a volume's image", fuzz, prepare_fuzz),
+    Suite(
+        "instructions",
+        "what the small hot paths take, counted",
+        count_instructions,
+        prepare_instructions,
+        instructions.absent,
+    ),
     Suite("python", "the Python package", python, prepare.package, no_package),
     Suite(
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests

@@ -135,10 +135,13 @@ def computed_in_place(where, rows, ufuncs):
 
 
 def publish_for_readers(where):
-    """An array and two tables, of 256 MiB each, which four readers share."""
+    """An array and two tables, of 1 GiB each, which four readers share.
+
+    The log is mapped by 8 MiB and more: of less data it would be a part that counts.
+    """
     import pyarrow as pa
 
-    size = 256 << 20
+    size = 1 << 30
     famfs.publish(np.ones(size // 8), f"{where}/array")
     famfs.publish(pa.table({c: np.ones(size // 32) for c in "abcd"}), f"{where}/table")
     # 16 bytes of a view, and 16 of its text, which is too long to stand in it.

@@ -78,7 +78,7 @@ def through_polars(mnt):
 
 def through_polars_views(mnt):
     held = famfs.open(f"{mnt}/views").to_polars()
-    held["text"].str.len_bytes().sum()
+    held["text"].max()
     return held
 
 
@@ -88,7 +88,7 @@ def warmed_up():
     duckdb.connect(config={"threads": 1}).sql("select sum(a) from small").fetchall()
     pl.from_arrow(small)["a"].sum()
     text = pa.table({"t": pa.array(["a text that is longer than a view"]).cast(pa.string_view())})
-    pl.from_arrow(text)["t"].str.len_bytes().sum()
+    pl.from_arrow(text)["t"].max()
     pd.DataFrame({"a": pd.array([1.0], dtype=pd.ArrowDtype(pa.float64()))})["a"].sum()
     pa.compute.sum(small["a"])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sides import HERE, Process
 
-# What an environment of its own is made in, by scripts/bench_rivals.py.
+# Its own environment, which scripts/prepare.py makes.
 VINEYARD = HERE.parent.parent / "target" / "bench" / "vineyard" / "bin" / "python"
 
 # What each keeps objects in; with our volumes and the data itself they fit 24 GiB.
@@ -26,7 +26,10 @@ def absent(name):
     """Why a service can't be had here, if it can't."""
     if name == "ray":
         return "" if importlib.util.find_spec("ray") else "no package of it for this platform"
-    return "" if VINEYARD.exists() else "no package of it for this platform"
+    found = VINEYARD.exists() and subprocess.run(
+        [VINEYARD, "-c", "import vineyard"], check=False, capture_output=True
+    )
+    return "" if found and found.returncode == 0 else "no package of it for this platform"
 
 
 class Ray:

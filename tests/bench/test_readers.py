@@ -47,7 +47,7 @@ WAYS = {
 @pytest.fixture(scope="module")
 def shared(volumes):
     """A volume with what readers read, whose publisher has ended; and the size of each file."""
-    mnt = volumes(GIB)
+    mnt = volumes(4 * GIB)
     return mnt, OURS.ask("publish_for_readers", mnt)
 
 
