@@ -68,6 +68,11 @@ def count(program: Path, name: str) -> int:
     return total // turns
 
 
+def least(program: Path, name: str) -> int:
+    """Count three times: who mounts or unmounts a volume meanwhile has the table read again."""
+    return min(count(program, name) for _ in range(3))
+
+
 def compare(found: dict[str, int], kept: dict[str, int]) -> list[str]:
     """Name those that are not what was kept; all that is known is one or the other."""
     wrong = [f"{name}: kept, but not counted" for name in kept.keys() - found.keys()]
@@ -86,7 +91,7 @@ def main() -> int:
         prepare.host()
         prepare.apt(VALGRIND)
         program = build()
-        found = {name: count(program, name) for name in ABOUT}
+        found = {name: least(program, name) for name in ABOUT}
     except NotReadyError as error:
         print(error, file=sys.stderr)
         return 1

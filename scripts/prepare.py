@@ -136,13 +136,13 @@ def package(*, release: bool = False) -> None:
 def rivals() -> None:
     """Install what benchmarks compare with; what isn't for this platform they tell, and go on."""
     project = tomllib.loads(PYPROJECT.read_text())["project"]
-    wanted = [(BIN / "pip", each) for each in project["optional-dependencies"]["bench"]]
+    wanted = [(BIN / "python", each) for each in project["optional-dependencies"]["bench"]]
     if not (VINEYARD / "bin" / "pip").exists():
         run(sys.executable, "-m", "venv", "--clear", VINEYARD)
-    wanted.append((VINEYARD / "bin" / "pip", VINEYARD_NEEDS))
-    for pip, requirement in wanted:
+    wanted.append((VINEYARD / "bin" / "python", VINEYARD_NEEDS))
+    for python, requirement in wanted:
         try:
-            run(pip, "install", "--quiet", "--only-binary=:all:", requirement)
+            run(python, "-m", "pip", "install", "--quiet", "--only-binary=:all:", requirement)
         except NotReadyError as error:
             print(f"{requirement} is left out: {error}", flush=True)
 

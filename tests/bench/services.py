@@ -72,11 +72,12 @@ def child(command, errors):
 def ray(memory):
     """Two nodes of Ray, with so much memory for objects on the first."""
     # The folder's name is short: sockets lie deep in it.
-    with (
-        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
-        Path(folder, "errors").open("w") as errors,
-        child([sys.executable, HERE / "rivals" / "ray_store.py", memory, folder], errors) as running,
-    ):
+    temporary = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)
+    with temporary as folder, contextlib.ExitStack() as stack:
+        arguments = json.dumps([memory, folder])
+        command = [sys.executable, HERE / "side.py", "rivals/ray_store", "serve", arguments]
+        errors = stack.enter_context(Path(folder, "errors").open("w"))
+        running = stack.enter_context(child(command, errors))
         if running.stdout.readline().strip() != '"ready"':
             raise AssertionError(Path(folder, "errors").read_text()[-2000:])
         yield Ray(running)

@@ -51,7 +51,7 @@ def test_open_to_the_first_value(goal, measured, unmeasured, volume, beside, riv
             slow["vineyard"] = lambda held=held, column=column: vineyard(
                 "first_value", held, column
             )
-        quick = took(sides, rounds=15)
+        quick = took(sides, rounds=11)
         found[name] = quick | took(slow, rounds=3)
         measured(f"open to the first value, {TABLES[name][0]}", found[name], "ms")
         for side, why in (("ray.get", no_ray), ("vineyard", no_vineyard)):

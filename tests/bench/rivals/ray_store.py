@@ -1,6 +1,6 @@
 """Ray's object store: a cluster of two nodes on this machine, which answers questions.
 
-Run as a program: a question is a line of JSON, [NAME, ARGUMENTS], and so is its answer. It ends, and
+`serve` takes them: a question is a line of JSON, [NAME, ARGUMENTS], and so is its answer. It ends, and
 its nodes with it, when its input does. Whatever is timed runs in a fresh worker process.
 """
 
@@ -84,8 +84,8 @@ ANSWERS = {
 }
 
 
-def main():
-    memory, folder = int(sys.argv[1]), sys.argv[2]
+def serve(memory, folder):
+    """Two nodes, and their answers, until the input ends."""
     # The answers' stream is ours alone: Ray prints too.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -103,7 +103,4 @@ def main():
         KEPT.clear()
         ray.shutdown()
         cluster.shutdown()
-
-
-if __name__ == "__main__":
-    main()
+    return "ended"
