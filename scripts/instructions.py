@@ -68,9 +68,17 @@ def count(program: Path, name: str) -> int:
     return total // turns
 
 
-def least(program: Path, name: str) -> int:
-    """Count three times: who mounts or unmounts a volume meanwhile has the table read again."""
-    return min(count(program, name) for _ in range(3))
+def least(program: Path, name: str, kept: int | None) -> int:
+    """Count until it is what was kept, at most ten times; the least of them.
+
+    Who mounts or unmounts a volume meanwhile has the table of mounts read again: more, never less.
+    """
+    found = count(program, name)
+    for _ in range(9):
+        if kept and found <= kept * (1 + TOLERANCE):
+            break
+        found = min(found, count(program, name))
+    return found
 
 
 def compare(found: dict[str, int], kept: dict[str, int]) -> list[str]:
@@ -91,14 +99,15 @@ def main() -> int:
         prepare.host()
         prepare.apt(VALGRIND)
         program = build()
-        found = {name: least(program, name) for name in ABOUT}
+        known = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+        kept = {} if "--update" in sys.argv[1:] else known
+        found = {name: least(program, name, kept.get(name)) for name in ABOUT}
     except NotReadyError as error:
         print(error, file=sys.stderr)
         return 1
-    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for name, instructions in found.items():
         # In the form that scripts/bench.py reads.
-        ratio = instructions / kept.get(name, instructions)
+        ratio = instructions / known.get(name, instructions)
         bound = f"<= {1 + TOLERANCE}"
         print(
             f"goal | instructions to {ABOUT[name]}, of those kept | {ratio:.3f} | {bound} | "
