@@ -59,7 +59,10 @@ def tables(found: dict[str, Any]) -> str:
         )
     lines += ["", f"![What publishing, opening and handing over take]({PLOT})", ""]
     lines += ["Medians, and the least and the most of the rounds.", ""]
-    lines += ["| measure | side | median | least .. most | famfs is faster by |", "|---|---|---|---|---|"]
+    lines += [
+        "| measure | side | median | least .. most | famfs is faster by |",
+        "|---|---|---|---|---|",
+    ]
     for measure, sides in by_measure(found["sides"]).items():
         ours = next((side for side in sides if side["name"].startswith("famfs")), None)
         for side in sides:

@@ -1,9 +1,9 @@
 """Counts the instructions of the small hot paths, and compares with those kept in the tree.
 
-Callgrind counts them, so that they are the same on a busy machine, and nearly the same on others: it
-shows all programs the same processor. They are those of a development build, which the tests have at
-hand: they tell a change, not a speed. More than the tolerance in either direction is a failure;
-where it is meant, ``python3 scripts/instructions.py --update`` keeps the new numbers.
+Callgrind counts them, so that they are the same on a busy machine, and nearly the same on others:
+it shows all programs the same processor. They are those of a development build, which the tests
+have at hand: they tell a change, not a speed. More than the tolerance in either direction is a
+failure; where it is meant, ``python3 scripts/instructions.py --update`` keeps the new numbers.
 """
 
 from __future__ import annotations

@@ -37,9 +37,7 @@ def frame(size=GIB):
 
     rows = size // 32
     numbers = np.arange(rows, dtype=np.int64)
-    return pd.DataFrame(
-        {"a": numbers, "b": numbers * 0.5, "c": numbers // 2, "d": numbers * 0.25}
-    )
+    return pd.DataFrame({"a": numbers, "b": numbers * 0.5, "c": numbers // 2, "d": numbers * 0.25})
 
 
 def made(what, size=GIB):

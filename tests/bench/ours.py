@@ -106,16 +106,16 @@ def _operands(rows, ufunc):
     return (numbers,) if ufunc == "sqrt" else (numbers, numbers[::-1].copy())
 
 
-def computed_privately(rows, ufuncs, touched):
-    """Seconds of each ufunc into memory of the process, which it has touched before or not."""
+def computed_privately(rows, ufuncs, memory):
+    """Seconds of each ufunc into memory of the process, "touched" before or "new"."""
     every = []
     for ufunc in ufuncs:
         operands = _operands(rows, ufunc)
         out = np.empty(rows)
-        if touched:
+        if memory == "touched":
             out[:] = 0
         start = time.perf_counter()
-        if not touched:
+        if memory == "new":
             out = np.empty(rows)
         getattr(np, ufunc)(*operands, out=out)
         every.append(time.perf_counter() - start)

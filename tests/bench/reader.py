@@ -1,7 +1,7 @@
 """A reader: holds data WAY, of the volume at MNT, which lies in DEVICE; tells what it takes.
 
-It says that it has read, waits for a line, prints what smaps counts as its own of the data and by how
-much its private memory has grown, in bytes, and waits for another line.
+It says that it has read, waits for a line, prints what smaps counts as its own of the data and by
+how much its private memory has grown, in bytes, and waits for another line.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def through_arrow_dtypes(mnt):
 
 
 def through_duckdb(mnt):
-    held = famfs.open(f"{mnt}/table")  # noqa: F841 - the query names it
+    held = famfs.open(f"{mnt}/table")
     # Its own memory stays as it is with one thread, and without what it would keep to sort.
     connection = duckdb.connect(config={"threads": 1})
     connection.sql("select sum(a), sum(b), sum(c), sum(d) from held").fetchall()

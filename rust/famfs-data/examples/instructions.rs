@@ -23,7 +23,14 @@ use famfs_data::{Columns, Dataset, Options, Ref, publish};
 type Failed = Box<dyn std::error::Error>;
 type Work<'a> = &'a mut dyn FnMut(u32) -> Result<(), Failed>;
 
-const NAMES: [&str; 6] = ["open", "refresh", "reference", "append", "lookup", "publish"];
+const NAMES: [&str; 6] = [
+    "open",
+    "refresh",
+    "reference",
+    "append",
+    "lookup",
+    "publish",
+];
 const TIMES: u32 = 50;
 /// Files among which one is looked up.
 const FILES: u32 = 2000;
@@ -59,7 +66,10 @@ fn first_value(path: &Path) -> Result<i64, Failed> {
     let column = dataset.find_columns("c5")?[0];
     let dataset = dataset.select_columns(Columns::One(column))?;
     let part = dataset.parts()?.first().ok_or("no rows")?.clone();
-    Ok(dataset.column(&part, 0)?.as_primitive::<Int64Type>().value(0))
+    Ok(dataset
+        .column(&part, 0)?
+        .as_primitive::<Int64Type>()
+        .value(0))
 }
 
 fn run(name: &str, mnt: &Path) -> Result<(), Failed> {

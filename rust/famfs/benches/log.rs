@@ -14,6 +14,7 @@ use common::{MIB, check, image};
 use criterion::{Criterion, criterion_group, criterion_main};
 use famfs_core::append;
 use famfs_core::entry::{Entry, FileEntry, Owner};
+use famfs_core::header::LogHeader;
 use famfs_core::media::LOG_OFFSET;
 use famfs_core::path::RelPath;
 use famfs_core::replay::Replay;

@@ -9,7 +9,9 @@ import polars as pl
 
 
 def publish(where, what, size, rounds):
-    data = pl.from_arrow(inputs.table(size)) if what == "table" else pl.from_pandas(inputs.frame(size))
+    data = (
+        pl.from_arrow(inputs.table(size)) if what == "table" else pl.from_pandas(inputs.frame(size))
+    )
     path = Path(where, "polars")
 
     def save():

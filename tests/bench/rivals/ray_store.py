@@ -1,7 +1,7 @@
 """Ray's object store: a cluster of two nodes on this machine, which answers questions.
 
-`serve` takes them: a question is a line of JSON, [NAME, ARGUMENTS], and so is its answer. It ends, and
-its nodes with it, when its input does. Whatever is timed runs in a fresh worker process.
+`serve` takes them: a question is a line of JSON, [NAME, ARGUMENTS], and so is its answer. It ends,
+and its nodes with it, when its input does. Whatever is timed runs in a fresh worker process.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
 
-import inputs  # noqa: E402 - as above
-import ray  # noqa: E402 - as above
-from ray.cluster_utils import Cluster  # noqa: E402 - as above
+import inputs
+import ray
+from ray.cluster_utils import Cluster
 
 KEPT = {}
 
