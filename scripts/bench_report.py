@@ -119,14 +119,19 @@ def plot(found: dict[str, Any], path: Path) -> None:
         names = [side["name"] for side in shown]
         unit = shown[0]["unit"]
         bars = panel.barh(names, values, color=[colour(name) for name in names], height=0.7)
-        panel.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, color=TEXT)
+        panel.bar_label(
+            bars,
+            [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values],
+            padding=3,
+            color=TEXT,
+        )
         if max(values) > 20 * min(values):  # what linear bars would hide
             panel.set_xscale("log")
             panel.set_xlim(min(values) / 3, max(values) * 8)
         else:
             panel.set_xlim(0, max(values) * 1.2)
         better = "more is better" if unit == "GB/s" else "less is better"
-        panel.set_title(f"{measure}: {unit}, {better}", loc="left", fontsize=9)
+        panel.set_title(f"{measure}\n{unit}, {better}", loc="left", fontsize=9)
         panel.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, transparent=True, metadata={"Date": None})
