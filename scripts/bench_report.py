@@ -35,6 +35,15 @@ def by_measure(sides: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+def short(value: float, digits: int) -> str:
+    """Write a figure with so many digits, and large ones without an exponent.
+
+    >>> short(1234.5, 2), short(0.1234, 2)
+    ('1,234', '0.12')
+    """
+    return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}g}"  # noqa: PLR2004 - whole
+
+
 def ratio(side: dict[str, str], ours: dict[str, str]) -> str:
     """Tell how many times as fast as this one ours is.
 
@@ -45,7 +54,7 @@ def ratio(side: dict[str, str], ours: dict[str, str]) -> str:
     """
     theirs, own = float(side["median"]), float(ours["median"])
     times = own / theirs if side["unit"] == "GB/s" else theirs / own
-    return f"{times:,.0f}" if times >= 100 else f"{times:.2g}"  # noqa: PLR2004 - two digits
+    return short(times, 2)
 
 
 def tables(found: dict[str, Any]) -> str:
@@ -121,7 +130,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
         bars = panel.barh(names, values, color=[colour(name) for name in names], height=0.7)
         panel.bar_label(
             bars,
-            [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values],
+            [short(value, 3) for value in values],
             padding=3,
             color=TEXT,
         )
