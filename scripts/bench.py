@@ -20,10 +20,14 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import prepare
 import suites
 from prepare import BIN, ROOT, NotReadyError, cargo_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIGURES = ROOT / "target" / "bench" / "figures.json"
 REPORT = ("scripts/bench_report.py", str(FIGURES), "docs")
@@ -164,7 +168,7 @@ def main() -> int:
     def wanted(name: str) -> bool:
         return not chosen or any(part in name for part in chosen)
 
-    parts = {
+    parts: dict[str, Callable[[], int]] = {
         "python": lambda: python(found),
         "instructions": lambda: run([sys.executable, "scripts/instructions.py"], found),
         "vm": lambda: guests(found),

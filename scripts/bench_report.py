@@ -78,8 +78,8 @@ def tables(found: dict[str, Any]) -> str:
             if side["median"] == "-":
                 lines.append(f"| {measure} | {side['name']} | not measured | {side['spread']} | |")
                 continue
-            own = ours is None or side["name"].startswith("famfs")
-            times = "" if own else ratio(side, ours)
+            theirs = ours is not None and not side["name"].startswith("famfs")
+            times = ratio(side, ours) if ours and theirs else ""
             median = f"{side['median']} {side['unit']}"
             lines.append(f"| {measure} | {side['name']} | {median} | {side['spread']} | {times} |")
     return "\n".join(lines)
