@@ -4,10 +4,14 @@ A benchmark prints what it found in lines of the form
 
     goal | NAME | FIGURE | <= BOUND | DETAIL
 
-(or ``>=``). All are run, whatever fails; a table of them ends the output, and the exit status says
-whether a benchmark failed or missed a goal. Names given on the command line choose benchmarks:
-those whose name, such as ``famfs/volume``, ``python`` or ``vm``, contains one of them. ``vm``
-counts what page faults take in guests.
+(or ``>=``), and what the sides of a comparison took in lines of the form
+
+    side | MEASURE | SIDE | MEDIAN | UNIT | LEAST .. MOST
+
+All are run, whatever fails; a table of them ends the output, and the exit status says whether a
+benchmark failed or missed a goal. Names given on the command line choose benchmarks: those whose
+name, such as ``famfs/volume``, ``python``, ``instructions`` or ``vm``, contains one of them. ``vm``
+counts what page faults take in guests. A run of all also writes its tables and its plot to docs/.
 """
 
 from __future__ import annotations
@@ -15,11 +19,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import prepare
 import suites
 from prepare import BIN, ROOT, NotReadyError, cargo_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIGURES = ROOT / "target" / "bench" / "figures.json"
+REPORT = ("scripts/bench_report.py", str(FIGURES), "docs")
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,52 @@ class Figure:
         """Whether the goal is met."""
         relation, bound = self.bound.split()
         return self.found <= float(bound) if relation == "<=" else self.found >= float(bound)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side of a comparison took; words where it could not be measured."""
+
+    measure: str
+    name: str
+    median: str
+    unit: str
+    spread: str
+
+
+def side(line: str) -> Side | None:
+    """Read what a side took, if the line tells it.
+
+    >>> side("side | open | famfs | 0.46 | ms | 0.4 .. 0.6").spread
+    '0.4 .. 0.6'
+    """
+    parts = [part.strip() for part in line.split("|")]
+    if len(parts) != 6 or not parts[0].endswith("side"):  # noqa: PLR2004 - as the form has
+        return None
+    return Side(*parts[1:])
+
+
+@dataclass
+class Found:
+    """All that a run has found so far."""
+
+    figures: list[Figure] = field(default_factory=list)
+    sides: list[Side] = field(default_factory=list)
+
+    def keep(self, line: str) -> bool:
+        """Keep what the line tells; whether it is one to show as it comes."""
+        if found := figure(line):
+            self.figures.append(found)
+        elif took := side(line):
+            self.sides.append(took)
+        return not found
+
+    def write(self) -> None:
+        """Write all of it where the report reads it."""
+        FIGURES.parent.mkdir(parents=True, exist_ok=True)
+        figures = [asdict(each) | {"met": each.met} for each in self.figures]
+        sides = [asdict(each) for each in self.sides]
+        FIGURES.write_text(json.dumps({"figures": figures, "sides": sides}, indent=1) + "\n")
 
 
 def figure(line: str) -> Figure | None:
@@ -58,22 +115,19 @@ def targets() -> list[tuple[str, str]]:
     ]
 
 
-def run(command: list[str], figures: list[Figure]) -> int:
+def run(command: list[str], found: Found) -> int:
     """Run one set of benchmarks, show what it prints, and keep its figures."""
     print(f"+ {' '.join(command)}", flush=True)
     with subprocess.Popen(
         command, cwd=ROOT, env=cargo_environment(), stdout=subprocess.PIPE, text=True
     ) as running:
         for line in running.stdout or ():
-            found = figure(line)
-            if found:
-                figures.append(found)
-            else:
+            if found.keep(line):
                 print(line, end="", flush=True)
     return running.returncode
 
 
-def guests(figures: list[Figure]) -> int:
+def guests(found: Found) -> int:
     """Count what page faults of the kernel module take, where it can be built."""
     if why := suites.no_module():
         print(f"vm: {why}")
@@ -82,7 +136,7 @@ def guests(figures: list[Figure]) -> int:
     prepare.venv()
     prepare.apt(suites.KMOD_TOOLS | suites.LAB_TOOLS)
     prepare.apt_lists()
-    return run([str(BIN / "python"), "tests/vm/bench_faults.py"], figures)
+    return run([str(BIN / "python"), "tests/vm/bench_faults.py"], found)
 
 
 def table(figures: list[Figure]) -> str:
@@ -97,33 +151,44 @@ def table(figures: list[Figure]) -> str:
     return "\n".join(lines)
 
 
+def python(found: Found) -> int:
+    """Measure the package and the command, as they are released, beside the alternatives."""
+    prepare.package(release=True)
+    prepare.rivals()
+    built = run(["cargo", "build", "--release", "--package=famfs-cli"], found)
+    return built or run([str(BIN / "python"), "-m", "pytest", "-q", "-s", "tests/bench"], found)
+
+
 def main() -> int:
     """Run those that were chosen, then name those that failed."""
     failed: list[str] = []
-    figures: list[Figure] = []
+    found = Found()
     chosen = sys.argv[1:]
 
     def wanted(name: str) -> bool:
         return not chosen or any(part in name for part in chosen)
 
+    parts: dict[str, Callable[[], int]] = {
+        "python": lambda: python(found),
+        "instructions": lambda: run([sys.executable, "scripts/instructions.py"], found),
+        "vm": lambda: guests(found),
+    }
     try:
         prepare.host()
         for package, bench in targets():
             name = f"{package}/{bench}"
             command = ["cargo", "bench", f"--package={package}", f"--bench={bench}"]
-            if wanted(name) and run(command, figures) != 0:
+            if wanted(name) and run(command, found) != 0:
                 failed.append(name)
-        if wanted("python"):
-            prepare.package(release=True)
-            options = ["-m", "pytest", "-q", "-s", "--benchmark-only", "tests/bench"]
-            if run([str(BIN / "python"), *options], figures) != 0:
-                failed.append("python")
-        if wanted("vm") and guests(figures) != 0:
-            failed.append("vm")
+        failed += [name for name, part in parts.items() if wanted(name) and part() != 0]
+        found.write()
+        if not chosen and run([str(BIN / "python"), *REPORT], found) != 0:
+            failed.append("the report")
     except NotReadyError as error:
         failed.append(str(error))
-    print(f"\n{table(figures)}\n")
-    failed += [f"{each.name} ({each.found:.3f}, {each.bound})" for each in figures if not each.met]
+    print(f"\n{table(found.figures)}\n")
+    missed = [each for each in found.figures if not each.met]
+    failed += [f"{each.name} ({each.found:.3f}, {each.bound})" for each in missed]
     if failed:
         print(f"failed, or missed a goal: {'; '.join(failed)}", file=sys.stderr)
     return int(bool(failed))

@@ -21,6 +21,11 @@ PYPROJECT = ROOT / "pyproject.toml"
 OLD_PANDAS = ("pandas>=2.2,<3", "pytz")
 TOOLS = ("maturin>=1.12,<2", "mypy>=2.4,<3", "ruff>=0.17,<0.18")
 
+# The alternatives that benchmarks measure beside us: of the package's own environment, by its extra
+# `bench`, and one whose requirements would not go with it.
+VINEYARD = ROOT / "target" / "bench" / "vineyard"
+VINEYARD_NEEDS = "vineyard==0.24.*"
+
 # What tells that a Debian package is there: a program on the path, or a file.
 HOST = {
     "gcc": "gcc",
@@ -159,6 +164,20 @@ def output(*command: str | Path) -> str:
     """What a command prints."""
     done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def rivals() -> None:
+    """Install what benchmarks compare with; what isn't for this platform they tell, and go on."""
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    wanted = [(BIN / "python", each) for each in project["optional-dependencies"]["bench"]]
+    if not (VINEYARD / "bin" / "pip").exists():
+        run(sys.executable, "-m", "venv", "--clear", VINEYARD)
+    wanted.append((VINEYARD / "bin" / "python", VINEYARD_NEEDS))
+    for python, requirement in wanted:
+        try:
+            run(python, "-m", "pip", "install", "--quiet", "--only-binary=:all:", requirement)
+        except NotReadyError as error:
+            print(f"{requirement} is left out: {error}", flush=True)
 
 
 def cargo_environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import counting
+import instructions
 import prepare
 from prepare import BIN, ROOT
 
@@ -204,6 +205,17 @@ def fuzz() -> list[Step]:
     return [Step([*command, name, "30"]) for name in ("image", "content")]
 
 
+def prepare_instructions() -> None:
+    """Install what counts."""
+    prepare.host()
+    prepare.apt(instructions.VALGRIND)
+
+
+def count_instructions() -> list[Step]:
+    """The small hot paths, against the counts that are kept."""
+    return [Step([sys.executable, "scripts/instructions.py"], limit=10 * MINUTES)]
+
+
 def no_package() -> str:
     """Say that the Python package isn't there, if it isn't."""
     return "" if prepare.has_package() else f"SKIPPED: the Python package is {NEVER}"
@@ -319,8 +331,18 @@ ALL = [
     Suite("kmod", "the module's maps, under sanitizers", kmod, prepare_kmod, no_module),
     Suite("vm", "the kernel module, in virtual machines", lab, prepare_lab, no_module),
 ]
-APART = [Suite("torch", "the Python package with PyTorch", torch, prepare.torch, no_package)]
-"""What takes too much to be in all: it runs by its own name."""
+APART = [
+    Suite("torch", "the Python package with PyTorch", torch, prepare.torch, no_package),
+    Suite(
+        "instructions",
+        "what the small hot paths take, counted",
+        count_instructions,
+        prepare_instructions,
+        instructions.absent,
+    ),
+]
+"""What takes too much to be in all, or counts what another compiler makes otherwise: these run by
+their own names."""
 GROUPS = {
     "fast": ("scripts", "rust", "doctests", "python", "pandas-2", "command"),
     "lint": ("lint",),

@@ -8,8 +8,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import bench
+import bench_report
 import counting
 import fuzz
+import instructions
 import lint
 import run_tests
 import suites
@@ -21,9 +24,53 @@ def load_tests(
     _loader: unittest.TestLoader, tests: unittest.TestSuite, _pattern: str | None
 ) -> unittest.TestSuite:
     """Run the examples of the scripts' documentation too."""
-    for module in (counting, fuzz, lint):
+    for module in (bench, bench_report, counting, fuzz, lint):
         tests.addTests(doctest.DocTestSuite(module))
     return tests
+
+
+class Benchmarks(unittest.TestCase):
+    """What benchmarks print is kept, judged and written."""
+
+    def test_lines_are_kept_and_shown(self) -> None:
+        """Figures are kept for the table, sides are also shown; other lines are only shown."""
+        found = bench.Found()
+        self.assertFalse(found.keep(".goal | open | 0.5 | <= 0.25 | 1 us"))
+        self.assertTrue(found.keep("side | open | famfs | 1 | ms | 1 .. 2"))
+        self.assertTrue(found.keep("2 passed | no | goal"))
+        self.assertEqual([each.met for each in found.figures], [False])
+        self.assertEqual([each.name for each in found.sides], ["famfs"])
+
+    def test_a_side_that_is_not_measured_is_named(self) -> None:
+        """It is in the table, with the reason; and what was missed is told."""
+        side = {"measure": "open", "name": "famfs", "median": "2", "unit": "ms", "spread": "1 .. 3"}
+        absent = side | {"name": "ray", "median": "-", "unit": "not measured", "spread": "no such"}
+        slow = side | {"name": "mmap", "median": "500"}
+        goal = {"name": "P4", "found": 2.0, "bound": "<= 1", "detail": "why", "met": False}
+        told = bench_report.tables({"figures": [goal], "sides": [side, absent, slow]})
+        self.assertIn("| open | ray | not measured | no such | |", told)
+        self.assertIn("| open | mmap | 500 ms | 1 .. 3 | 250 |", told)
+        self.assertIn("| P4 | 2 | <= 1 | **missed** why |", told)
+
+    def test_prose_stays_around_what_is_written(self) -> None:
+        """Without the markers nothing is written."""
+        page = f"before\n{bench_report.BEGIN}\nold\n{bench_report.END}\nafter\n"
+        written = bench_report.between(page, "new")
+        self.assertEqual(bench_report.between(written, "new"), written)
+        self.assertTrue(written.startswith("before\n"))
+        self.assertTrue(written.endswith("\nafter\n"))
+        self.assertNotIn("old", written)
+        with self.assertRaisesRegex(SystemExit, "markers"):
+            bench_report.between("no markers", "new")
+
+    def test_instructions_are_compared_both_ways(self) -> None:
+        """Within the tolerance is right; above, below, new and gone are told."""
+        kept = {"open": 1000, "append": 1000, "lookup": 1000, "gone": 1}
+        found = {"open": 1050, "append": 1051, "lookup": 949, "new": 5}
+        wrong = " ".join(sorted(instructions.compare(found, kept)))
+        self.assertRegex(wrong, "append: 1,051.*gone: .*lookup: 949.*new: 5")
+        self.assertNotIn("open", wrong)
+        self.assertEqual(instructions.compare(kept, kept), [])
 
 
 class Counting(unittest.TestCase):

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+
 import pytest
+import services
 
 import famfs
+
+GIB = 1 << 30
 
 
 @pytest.fixture
@@ -13,7 +22,7 @@ def told(capsys):
 
     def told(line):
         with capsys.disabled():
-            print(f"\n{line}")
+            print(f"\n{line}", flush=True)
 
     return told
 
@@ -28,7 +37,99 @@ def goal(told):
     return goal
 
 
+@pytest.fixture
+def measured(told):
+    """Prints what the sides of a measure took, in the lines that `make bench` shows and keeps.
+
+    `unit` is ms, us or GB/s; of the latter, `size` is what each round moved.
+    """
+
+    def measured(measure, sides, unit, size=None):
+        for side, took in sides.items():
+            figures = (took.median, min(took.every), max(took.every))
+            if unit == "GB/s":
+                median, most, least = (size / each / 1e9 for each in figures)
+            else:
+                scale = {"ms": 1e3, "us": 1e6}[unit]
+                median, least, most = (each * scale for each in figures)
+            told(f"side | {measure} | {side} | {median:.4g} | {unit} | {least:.4g} .. {most:.4g}")
+
+    return measured
+
+
+@pytest.fixture
+def unmeasured(told):
+    """Prints that a side can't be measured here, and why: the table names it too."""
+
+    def unmeasured(measure, side, why):
+        told(f"side | {measure} | {side} | - | not measured | {why}")
+
+    return unmeasured
+
+
+class Volumes:
+    """Makes volumes in processes that end, so that nobody but the sides maps them."""
+
+    def __init__(self):
+        self._made = []
+
+    def __call__(self, size):
+        folder = tempfile.mkdtemp(prefix="famfs-bench-")
+        mnt = f"{folder}/mnt"
+        self._made.append((folder, mnt))
+        command = [sys.executable, "-m", "famfs", "mount", "--embedded", "--size", str(size), mnt]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return mnt
+
+    def discard(self):
+        """Give the memory back of all that were made."""
+        while self._made:
+            folder, mnt = self._made.pop()
+            # Here, and not by the command: this process may have it mapped.
+            famfs.umount(mnt, discard=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def volume():
+    """Volumes of this test."""
+    made = Volumes()
+    try:
+        yield made
+    finally:
+        made.discard()
+
+
 @pytest.fixture(scope="module")
-def mnt():
-    with famfs.embedded(size="5GiB") as mountpoint:
-        yield mountpoint
+def volumes():
+    """Volumes of a whole file."""
+    made = Volumes()
+    try:
+        yield made
+    finally:
+        made.discard()
+
+
+@pytest.fixture
+def beside():
+    """A folder on /dev/shm, where rivals keep their files."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="famfs-bench-") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def rivals():
+    """The services, started when they are first asked for: their call, or None and why."""
+    started = {}
+    with ExitStack() as stack:
+
+        def rival(name):
+            if name not in started:
+                if why := services.absent(name):
+                    started[name] = (None, why)
+                else:
+                    start = {"ray": services.ray, "vineyard": services.vineyard}[name]
+                    started[name] = (stack.enter_context(start(services.MEMORY[name])), "")
+            return started[name]
+
+        yield rival
