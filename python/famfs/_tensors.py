@@ -67,9 +67,9 @@ class _Copied(mmap.mmap):
 def _writable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Maps an array's memory again so that it may be written to, and nobody else sees that.
 
-    PyTorch has no read-only tensors, and the process's mapping of the volume may be one that it
-    publishes through: a tensor over that would write to what is published. Where the memory can't
-    be mapped so (a dax device), or not by this process, it is the array itself.
+    PyTorch has no read-only tensors, and the volume's memory lies where nothing can be written:
+    the first change of a tensor would end the process. Where the memory can't be mapped so (a dax
+    device), or not by this process, it is the array itself.
     """
     import numpy as np
 

@@ -13,6 +13,7 @@ use rustix::mm::{Advice, madvise};
 use crate::{
     MapError, Region, RegionOff,
     address::HUGE,
+    mapping::Mapping,
     memory::{Fault, Memory},
 };
 
@@ -48,12 +49,11 @@ impl Region {
     /// # Errors
     /// [`MapError::System`] where the kernel is older than 5.14, or the memory is lost.
     pub fn populate(&self, range: Range<RegionOff>, how: Populate) -> Result<(), MapError> {
-        let (start, len) = self.pages(&range)?;
-        let advice = match how {
-            Populate::Read => Advice::LinuxPopulateRead,
-            Populate::Write if !self.is_writable() => return Err(Fault::ReadOnly.into()),
-            Populate::Write => Advice::LinuxPopulateWrite,
+        let (advice, mapping) = match how {
+            Populate::Read => (Advice::LinuxPopulateRead, self.mapping()),
+            Populate::Write => (Advice::LinuxPopulateWrite, self.to_write()?),
         };
+        let (start, len) = self.pages(mapping, &range)?;
         if len == 0 {
             return Ok(());
         }
@@ -75,7 +75,7 @@ impl Region {
     /// # Errors
     /// [`MapError::Range`]; that the kernel declines is not an error but the result.
     pub fn collapse(&self, range: Range<RegionOff>) -> Result<Collapsed, MapError> {
-        let (start, len) = self.bytes(&range)?;
+        let (start, len) = self.bytes(self.mapping(), &range)?;
         let before = start.addr().wrapping_neg() % HUGE;
         let pieces = len.saturating_sub(before) / HUGE;
         let mut result = Collapsed {
@@ -112,7 +112,11 @@ impl Region {
         Ok(huge_bytes(&smaps, start..start + self.len()))
     }
 
-    fn bytes(&self, range: &Range<RegionOff>) -> Result<(*mut u8, usize), Fault> {
+    fn bytes(
+        &self,
+        mapping: &Mapping,
+        range: &Range<RegionOff>,
+    ) -> Result<(*mut u8, usize), Fault> {
         let (at, end) = (range.start, range.end.0);
         let Some(len) = end.checked_sub(at.0) else {
             return Err(Fault::OutOfRange {
@@ -121,12 +125,16 @@ impl Region {
                 size: self.len(),
             });
         };
-        self.mapping().range(at, len)
+        mapping.range(at, len)
     }
 
     /// The whole pages around a range.
-    fn pages(&self, range: &Range<RegionOff>) -> Result<(*mut u8, usize), Fault> {
-        let (start, len) = self.bytes(range)?;
+    fn pages(
+        &self,
+        mapping: &Mapping,
+        range: &Range<RegionOff>,
+    ) -> Result<(*mut u8, usize), Fault> {
+        let (start, len) = self.bytes(mapping, range)?;
         let page = rustix::param::page_size();
         let before = start.addr() % page;
         if len == 0 {

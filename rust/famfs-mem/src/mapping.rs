@@ -79,11 +79,6 @@ impl Mapping {
         self.space.base()
     }
 
-    /// Whether stores are allowed.
-    pub(crate) fn is_writable(&self) -> bool {
-        self.writable
-    }
-
     /// The address of a checked range and its length.
     pub(crate) fn range(&self, at: RegionOff, len: u64) -> Result<(*mut u8, usize), Fault> {
         check(at, len, self.len())?;

@@ -3,7 +3,7 @@
 //! Owns [`RegionOff`], [`Memory`] and [`Fault`]. It must not decide when lines are flushed, fenced
 //! or invalidated: it only offers the calls, and whoever speaks the protocol orders them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use thiserror::Error;
 
@@ -53,6 +53,12 @@ pub enum Fault {
         at: RegionOff,
         /// How long it is.
         len: u64,
+    },
+    /// The kernel has no room for a mapping to write through.
+    #[error("region cannot be mapped to be written: {why}")]
+    Unmapped {
+        /// What the kernel says.
+        why: io::ErrorKind,
     },
     /// The region was mapped without permission to write.
     #[error("region is mapped read-only")]

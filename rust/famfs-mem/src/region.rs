@@ -1,7 +1,8 @@
-//! A volume's memory, mapped once per process.
+//! A volume's memory, mapped once per process to be read, and once more by who writes.
 //!
-//! Owns the mapping, the descriptor for further mappings of the same memory, and who may map what.
-//! It must not know what the bytes mean.
+//! Owns the mappings, the descriptor for further mappings of the same memory, and who may map what.
+//! It must not know what the bytes mean. What is handed out as a view lies where nothing can be
+//! written, by whatever code is handed its address: what is published stays as it is.
 
 use std::{
     collections::HashMap,
@@ -9,7 +10,7 @@ use std::{
     io,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use thiserror::Error;
@@ -104,7 +105,11 @@ pub enum MapError {
 /// A volume's memory in this process.
 #[derive(Debug)]
 pub struct Region {
+    /// To be read; where files are attached, also to be written, as each of them allows.
     mapping: Mapping,
+    /// To be written, from the first store on.
+    stores: OnceLock<Mapping>,
+    writable: bool,
     file: File,
     path: PathBuf,
     identity: Identity,
@@ -142,7 +147,7 @@ impl Region {
         let existing = regions.get(&source.identity());
         if let Some(region) = existing
             && region.mapping.len() >= source.size()
-            && (source.access() == Access::ReadOnly || region.mapping.is_writable())
+            && (source.access() == Access::ReadOnly || region.writable)
         {
             guard::arm().map_err(system("guard"))?;
             let region = Arc::clone(region);
@@ -150,7 +155,7 @@ impl Region {
             return Ok(region);
         }
         // Longer, but not writable, must not lose the permission that others count on.
-        let kept = existing.filter(|region| region.mapping.is_writable());
+        let kept = existing.filter(|region| region.writable);
         let writable = source.access() != Access::ReadOnly || kept.is_some();
         let file = match kept {
             Some(region) if source.access() == Access::ReadOnly => &region.file,
@@ -162,12 +167,15 @@ impl Region {
             let mapping = Mapping::reserved(source.size(), source.align(), true);
             (mapping, Some(Patches::default()))
         } else {
-            let mapping = Mapping::new(&file, 0, source.size(), source.align(), writable);
+            let mapping = Mapping::new(&file, 0, source.size(), source.align(), false);
             (mapping, None)
         };
         let mapping = mapping.map_err(system("map"))?;
         let region = Arc::new(Self {
             mapping,
+            stores: OnceLock::new(),
+            // Parts have rights of their own.
+            writable: writable || source.kind() == Kind::Parts,
             file,
             path: path(),
             identity: source.identity(),
@@ -228,7 +236,7 @@ impl Region {
     /// Whether stores are allowed.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.mapping.is_writable()
+        self.writable
     }
 
     /// Where it begins in this process's addresses, to compare with others; not to be read through.
@@ -245,7 +253,7 @@ impl Region {
         self.patches.as_ref()
     }
 
-    /// The mapping, after a range of it was found to be there.
+    /// The mapping to read or write a range through, after that was found to be there.
     fn at(&self, at: RegionOff, len: u64, writable: bool) -> Result<&Mapping, Fault> {
         match &self.patches {
             Some(patches) if len > 0 => {
@@ -255,7 +263,28 @@ impl Region {
             }
             _ => {}
         }
-        Ok(&self.mapping)
+        if writable {
+            self.to_write()
+        } else {
+            Ok(&self.mapping)
+        }
+    }
+
+    /// The mapping to write through, made when it is first asked for: readers never have one.
+    pub(crate) fn to_write(&self) -> Result<&Mapping, Fault> {
+        if !self.writable {
+            return Err(Fault::ReadOnly);
+        }
+        if self.patches.is_some() {
+            return Ok(&self.mapping);
+        }
+        if let Some(stores) = self.stores.get() {
+            return Ok(stores);
+        }
+        let made = Mapping::new(&self.file, 0, self.mapping.len(), self.align, true);
+        let made = made.map_err(|error| Fault::Unmapped { why: error.kind() })?;
+        // Another thread may have been first: its mapping is as good.
+        Ok(self.stores.get_or_init(|| made))
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -386,6 +415,27 @@ mod tests {
             (found[30_000], found[30_001], found[32_998], found[32_999]),
             (1, 0, 0, 1)
         );
+        Region::forget(&source.identity());
+    }
+
+    #[test]
+    fn what_is_handed_out_cannot_be_written() {
+        let dir = shm_dir();
+        let (source, region) = volume(dir.path());
+        region.store(RegionOff(0), b"published").unwrap();
+        let piece = Piece {
+            at: RegionOff(0),
+            len: 9,
+        };
+        // SAFETY: nobody writes there but the child, which is stopped from it.
+        let view = unsafe { region.view(&[piece], 9, None) }.unwrap();
+        let address = view.as_ref().as_ptr().cast_mut();
+        let ended = in_child(|| {
+            // SAFETY: none; this is what code does that takes an address for its own.
+            unsafe { address.write_volatile(b'X') };
+        });
+        assert_eq!(ended, Ended::Killed(libc::SIGSEGV));
+        assert_eq!(read(&region, 0, 9), b"published");
         Region::forget(&source.identity());
     }
 
