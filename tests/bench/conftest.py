@@ -10,10 +10,12 @@ from contextlib import ExitStack
 
 import pytest
 import services
+from sides import Process
 
 import famfs
 
 GIB = 1 << 30
+OURS = Process("ours")
 
 
 @pytest.fixture
@@ -79,6 +81,7 @@ class Volumes:
         self._made.append((folder, mnt))
         command = [sys.executable, "-m", "famfs", "mount", "--embedded", "--size", str(size), mnt]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        OURS.ask("warm", mnt)
         return mnt
 
     def discard(self):
