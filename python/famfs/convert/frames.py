@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
@@ -166,19 +167,57 @@ def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
             f"a frame with sparse columns ({', '.join(sparse)}), which Arrow hasn't: publish "
             "frame.sparse.to_dense(), or convert those columns"
         )
+    floats = {
+        i: column.to_numpy()
+        for i, (_, column) in enumerate(obj.items())
+        if _is_numpy(column.dtype) and str(column.dtype) in _FLOATS
+    }
     try:
-        table = pa.Table.from_pandas(obj)
+        table = pa.Table.from_pandas(_with_integers(obj, floats) if floats else obj)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise Unsupported(
             f"a frame with a column that Arrow refuses: {error}; convert that column, for example "
             "to strings"
         ) from error
-    for i, dtype in enumerate(obj.dtypes):
-        # Columns come first and in order; index levels follow.
-        if table.column(i).null_count and getattr(dtype, "kind", "") == "f" and _is_numpy(dtype):
-            values = pa.array(obj.iloc[:, i].to_numpy(), from_pandas=False)
-            table = table.set_column(i, table.field(i), values)
-    return table
+    return _with_floats(table, floats) if floats else table
+
+
+_FLOATS = {"float16": "i2", "float32": "i4", "float64": "i8"}
+"""Integers of the same widths, by the types of floating point."""
+
+
+def _with_integers(frame: Any, floats: dict[int, Any]) -> Any:  # noqa: ANN401
+    """The frame with the bits of some columns as integers, in place.
+
+    pyarrow looks at each floating-point value for NaN, and takes it for a null.
+    """
+    import pandas as pd
+
+    columns = {
+        i: floats[i].view(_FLOATS[str(floats[i].dtype)]) if i in floats else frame.iloc[:, i]
+        for i in range(frame.shape[1])
+    }
+    made = pd.DataFrame(columns, index=frame.index, copy=False)
+    made.columns = frame.columns
+    made.attrs = frame.attrs
+    return made
+
+
+def _with_floats(table: Any, floats: dict[int, Any]) -> Any:  # noqa: ANN401
+    """The table with these values in the place of their bits, and with their types in what it says.
+
+    Columns come first and in order, in the table and in what pandas keeps of them; index levels
+    follow.
+    """
+    pa = pyarrow("a pandas frame")
+    columns, fields = list(table.columns), list(table.schema)
+    kept = json.loads(table.schema.metadata[b"pandas"])
+    for i, values in floats.items():
+        columns[i] = pa.array(values, from_pandas=False)
+        fields[i] = fields[i].with_type(columns[i].type)
+        kept["columns"][i] |= {"pandas_type": str(values.dtype), "numpy_type": str(values.dtype)}
+    metadata = table.schema.metadata | {b"pandas": json.dumps(kept).encode()}
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=metadata))
 
 
 def _polars_table(obj: Any) -> Any:  # noqa: ANN401

@@ -34,9 +34,6 @@ const SMALL: usize = 16 << 10;
 /// How much is gathered at most.
 const GATHERED: usize = 256 << 10;
 
-/// Bytes of which the checksum is computed before they are written: they stay in a core's cache.
-const SUMMED: usize = 256 << 10;
-
 /// Where threads may share a piece between them: never within a page.
 const PAGE: u64 = 4096;
 
@@ -335,33 +332,25 @@ impl Draft {
 
     /// Writes pieces with this thread; their checksum, if one is computed, comes back.
     fn fill_share(&self, pieces: &[(u64, &[u8])]) -> Result<Option<Hasher>, DataError> {
-        let Some(_) = &self.sum else {
-            self.fill_pieces(pieces)?;
-            return Ok(None);
-        };
-        let mut sum = Hasher::new();
-        for &(at, bytes) in pieces {
-            // Bytes that were just read for the one are in the cache for the other.
-            for (i, part) in bytes.chunks(SUMMED).enumerate() {
-                sum.update(part);
-                self.fill_pieces(&[(at + (i * SUMMED) as u64, part)])?;
+        let mut sum = self.sum.is_some().then(Hasher::new);
+        let mut write = |at: u64, bytes: &[u8]| match &mut sum {
+            Some(sum) => {
+                let mut add = |part: &[u8]| sum.update(part);
+                self.reservation.fill_seen(FileOff(at), bytes, &mut add)
             }
-        }
-        Ok(Some(sum))
-    }
-
-    fn fill_pieces(&self, pieces: &[(u64, &[u8])]) -> Result<(), DataError> {
+            None => self.reservation.fill_with(FileOff(at), bytes, 1),
+        };
         let mut gathered: Vec<u8> = Vec::new();
         let mut from = 0;
         for &(at, bytes) in pieces {
             let end = from + gathered.len() as u64;
             let joins = at == end && gathered.len() + bytes.len() <= GATHERED;
             if !gathered.is_empty() && (!joins || bytes.len() >= SMALL) {
-                self.reservation.fill_with(FileOff(from), &gathered, 1)?;
+                write(from, &gathered)?;
                 gathered.clear();
             }
             if bytes.len() >= SMALL {
-                self.reservation.fill_with(FileOff(at), bytes, 1)?;
+                write(at, bytes)?;
             } else {
                 if gathered.is_empty() {
                     from = at;
@@ -370,9 +359,9 @@ impl Draft {
             }
         }
         if !gathered.is_empty() {
-            self.reservation.fill_with(FileOff(from), &gathered, 1)?;
+            write(from, &gathered)?;
         }
-        Ok(())
+        Ok(sum)
     }
 
     /// Makes the file visible, whole, under its name; its reference comes back. A file of a

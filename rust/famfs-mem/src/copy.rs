@@ -19,6 +19,9 @@ use crate::{
     guard::{self, BLOCK, Stopped, arch},
 };
 
+/// How much is shown at a time of what is written: it fits a first-level cache with room to spare.
+const SEEN: usize = 8 << 10;
+
 /// What is written.
 #[derive(Clone, Copy)]
 pub(crate) enum Fill<'a> {
@@ -147,6 +150,32 @@ impl Cuts {
     }
 }
 
+/// Writes past the cache on this thread, and shows each part to `seen` right before: it stays in the
+/// first-level cache, and its stores drain while the next part is looked at.
+///
+/// # Safety
+/// As for [`stream`].
+pub(crate) unsafe fn stream_seen(
+    to: *mut u8,
+    bytes: &[u8],
+    seen: &mut dyn FnMut(&[u8]),
+) -> Result<(), Stopped> {
+    let mut result = Ok(());
+    let (mut at, mut rest) = (to, bytes);
+    while !rest.is_empty() && result.is_ok() {
+        // Parts meet between blocks: a block that is written at once goes past the cache.
+        let len = (SEEN - at.addr() % SEEN).min(rest.len());
+        let (part, after) = rest.split_at(len);
+        seen(part);
+        // SAFETY: the part lies in the range that the caller promised.
+        result = unsafe { unfenced_piece(at, Fill::Bytes(part)) };
+        at = at.wrapping_add(len);
+        rest = after;
+    }
+    arch::fence_stores();
+    result
+}
+
 /// Streams one piece on this thread, and fences it.
 ///
 /// # Safety
@@ -246,6 +275,25 @@ mod tests {
                     let rest = to[..offset].iter().chain(&to[offset + len..]);
                     assert!(rest.copied().all(|byte| byte == 0xEE));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_is_written_in_order() {
+        let from = pattern(3 * SEEN + 1000, 11);
+        for offset in [0, 1, 64, 100, SEEN - 1] {
+            for len in [0, 1, 100, SEEN, SEEN + 1, from.len() - 5] {
+                let mut to = vec![0xEE; from.len() + SEEN + 64];
+                let mut shown = Vec::new();
+                let mut seen = |part: &[u8]| shown.extend_from_slice(part);
+                // SAFETY: the buffer is ours and long enough.
+                unsafe { stream_seen(to.as_mut_ptr().add(offset), &from[5..5 + len], &mut seen) }
+                    .unwrap();
+                assert_eq!(shown, from[5..5 + len]);
+                assert_eq!(to[offset..offset + len], from[5..5 + len]);
+                let rest = to[..offset].iter().chain(&to[offset + len..]);
+                assert!(rest.copied().all(|byte| byte == 0xEE));
             }
         }
     }

@@ -154,6 +154,17 @@ impl Memory for Mapping {
             .map_err(|stopped| self.fault(stopped))
     }
 
+    fn stream_seen(
+        &self,
+        at: RegionOff,
+        bytes: &[u8],
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Fault> {
+        let (to, _) = self.writable_range(at, bytes.len() as u64)?;
+        // SAFETY: see above; the mapping is writable.
+        unsafe { copy::stream_seen(to, bytes, seen) }.map_err(|stopped| self.fault(stopped))
+    }
+
     fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault> {
         let (to, len) = self.writable_range(at, len)?;
         // SAFETY: see above; the mapping is writable.

@@ -125,6 +125,21 @@ pub trait Memory: Send + Sync {
     /// [`Fault`], with the range partly written.
     fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault>;
 
+    /// Writes past the cache with this thread, and shows the bytes on the way: part by part, in
+    /// order, each right before it is written, when it is about to be in the cache.
+    ///
+    /// # Errors
+    /// [`Fault`], with the range partly written.
+    fn stream_seen(
+        &self,
+        at: RegionOff,
+        bytes: &[u8],
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Fault> {
+        seen(bytes);
+        self.stream(at, bytes, 1)
+    }
+
     /// Writes zeros as [`stream`](Memory::stream) writes bytes.
     ///
     /// # Errors
@@ -185,6 +200,15 @@ impl<M: Memory + ?Sized> Memory for Arc<M> {
 
     fn stream(&self, at: RegionOff, bytes: &[u8], threads: usize) -> Result<(), Fault> {
         (**self).stream(at, bytes, threads)
+    }
+
+    fn stream_seen(
+        &self,
+        at: RegionOff,
+        bytes: &[u8],
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Fault> {
+        (**self).stream_seen(at, bytes, seen)
     }
 
     fn zero(&self, at: RegionOff, len: u64, threads: usize) -> Result<(), Fault> {

@@ -139,6 +139,20 @@ impl<M: Memory> Coherence<M> {
         }
     }
 
+    /// As [`Self::put_data`] with this thread, which shows the bytes on the way, in order.
+    pub(crate) fn put_data_seen(
+        &self,
+        at: DevOff,
+        bytes: &[u8],
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Fault> {
+        if bytes.len() >= STREAM_FROM {
+            return self.memory.stream_seen(RegionOff(at.0), bytes, seen);
+        }
+        seen(bytes);
+        self.put_data(at, bytes, 1)
+    }
+
     /// Writes zeros as [`Self::put_data`] writes bytes.
     pub(crate) fn zero_data(&self, at: DevOff, len: u64, threads: usize) -> Result<(), Fault> {
         self.memory.zero(RegionOff(at.0), len, threads)

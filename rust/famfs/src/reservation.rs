@@ -281,14 +281,34 @@ impl Reservation {
     /// # Errors
     /// As [`Self::fill`].
     pub fn fill_with(&self, at: FileOff, bytes: &[u8], threads: usize) -> Result<()> {
+        self.fill_by(at, bytes, |at, piece| {
+            self.volume.coherence.put_data(at, piece, threads)
+        })
+    }
+
+    /// Writes bytes of the file with this thread, and shows them to `seen` on the way: part by part,
+    /// in order, while they are in the cache.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    pub fn fill_seen(&self, at: FileOff, bytes: &[u8], seen: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.fill_by(at, bytes, |at, piece| {
+            self.volume.coherence.put_data_seen(at, piece, seen)
+        })
+    }
+
+    fn fill_by(
+        &self,
+        at: FileOff,
+        bytes: &[u8],
+        mut put: impl FnMut(DevOff, &[u8]) -> Result<(), Fault>,
+    ) -> Result<()> {
         let len = bytes.len() as u64;
         self.check_range(at, len)?;
         let mut rest = bytes;
         for run in self.promise.map.runs(at, ByteLen(len)) {
             let (piece, after) = rest.split_at(usize::try_from(run.len.0).unwrap_or(usize::MAX));
-            self.volume
-                .coherence
-                .put_data(run.offset, piece, threads)
+            put(run.offset, piece)
                 .map_err(|fault| self.volume.lost(fault, run.offset, run.len.0))?;
             rest = after;
         }
