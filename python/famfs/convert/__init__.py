@@ -168,7 +168,13 @@ def publish_counted(
     if table is not None:
         # What is in memory anyhow is joined as a whole; readers are written as they come.
         options["window"] = WINDOW if frames.is_stream(table) else None
-        return Published(*_native.publish_table(path, table, batch_rows=batch_rows, **options))
+        table = frames.checked(table)
+        try:
+            return Published(*_native.publish_table(path, table, batch_rows=batch_rows, **options))
+        except Unsupported:
+            if isinstance(table, frames.Checked) and table.failed is not None:
+                raise table.failed from None
+            raise
     if batch_rows is not None:
         raise Unsupported(f"batch_rows is for tables, not for {arrays.name(obj)}")
     data = arrays.plain_bytes(obj)

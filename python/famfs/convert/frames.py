@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from famfs._arrow import pyarrow
 from famfs.convert.arrays import comes_from
-from famfs.errors import Unsupported
+from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 ONE = "values"
 """The column's name where a column without a name is published."""
@@ -72,6 +72,56 @@ def is_stream(obj: Any) -> bool:  # noqa: ANN401
     # A relation of duckdb tells its length by running its query.
     counted = isinstance(obj, Sized) or hasattr(obj, "num_rows")
     return not counted or comes_from(obj, "duckdb") or comes_from(obj, "_duckdb")
+
+
+class Checked:
+    """A pyarrow reader, each of whose batches is of its schema; pyarrow itself does not look.
+
+    The C stream has no types, so that a batch of another would be read as what it is not.
+    """
+
+    def __init__(self, reader: Any) -> None:  # noqa: ANN401
+        self.failed: BaseException | None = None
+        """What a batch raised that is not for us to translate: an interrupt, or our own error."""
+        pa = pyarrow("a reader")
+        self._reader = pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader))
+
+    def _batches(self, reader: Any) -> Iterator[Any]:  # noqa: ANN401
+        names, types = reader.schema.names, reader.schema.types
+        try:
+            for batch in reader:
+                if (batch.schema.names, batch.schema.types) != (names, types):
+                    raise Unsupported(
+                        f"a reader with a batch of another schema than its own: {batch.schema} is "
+                        f"not {reader.schema}; cast the batch, or give the reader its schema"
+                    )
+                yield batch
+        except (FamfsError, KeyboardInterrupt, SystemExit) as error:
+            self.failed = error
+            raise
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hands the batches on, as the PyCapsule protocol has it."""
+        return self._reader.__arrow_c_stream__(requested_schema)
+
+
+def checked(table: Any) -> Any:  # noqa: ANN401
+    """Takes care of a pyarrow reader's batches, which nobody has looked at.
+
+    Args:
+        table: Something with the Arrow PyCapsule protocol.
+
+    Returns:
+        The reader as `Checked`; anything else as it is.
+
+    Example:
+        >>> from famfs.convert import frames
+        >>> type(frames.checked(pa.table({"a": [1]}).to_reader())).__name__
+        'Checked'
+    """
+    if comes_from(table, "pyarrow") and hasattr(table, "read_next_batch"):
+        return Checked(table)
+    return table
 
 
 def _dataset(obj: Any) -> Any:  # noqa: ANN401

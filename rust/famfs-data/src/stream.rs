@@ -7,8 +7,10 @@
 //! dictionaries are, which are written last.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use arrow_array::{Array, RecordBatch};
+use arrow_buffer::ArrowNativeType;
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Schema};
 use famfs::mounts;
@@ -18,6 +20,13 @@ use crate::error::DataError;
 use crate::publish::{Draft, Options, Progress};
 use crate::reference::Ref;
 use crate::transaction::Transaction;
+
+/// How long a source may take before progress is told, and whether it is to go on asked.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// What a batch and a column of it take besides their values.
+const BATCH: u64 = 512;
+const COLUMN: u64 = 256;
 
 /// Where a table goes, and how.
 #[derive(Clone, Debug)]
@@ -65,8 +74,14 @@ pub fn publish<E: From<DataError>>(
     let rows = target.plan.batch_rows;
     let mut waiting = Waiting::default();
     let mut flow: Option<Flow<'_>> = None;
+    let mut told = Instant::now();
     for batch in batches {
         waiting.push(batch?);
+        if window != u64::MAX && told.elapsed() >= SILENCE {
+            let (at, of) = flow.as_ref().map_or((0, 0), Flow::written);
+            progress(at, of)?;
+            told = Instant::now();
+        }
         if waiting.bytes < window {
             continue;
         }
@@ -122,6 +137,11 @@ impl<'a> Flow<'a> {
         })
     }
 
+    /// Bytes that were written, and bytes that are reserved.
+    fn written(&self) -> (u64, u64) {
+        (self.file.len(), self.draft.size())
+    }
+
     fn add(&mut self, batches: &[RecordBatch], progress: &mut Progress) -> Result<(), DataError> {
         self.file.add(batches)?;
         self.write(progress)
@@ -164,6 +184,11 @@ struct Waiting {
 
 impl Waiting {
     fn push(&mut self, batch: RecordBatch) {
+        if batch.num_rows() == 0 && !self.batches.is_empty() {
+            // It adds nothing, and there may be any number of them.
+            return;
+        }
+        self.bytes += BATCH + COLUMN * batch.num_columns() as u64;
         self.dictionaries.resize(batch.num_columns(), None);
         for (column, last) in batch.columns().iter().zip(&mut self.dictionaries) {
             self.bytes += held(&column.to_data(), last);
@@ -174,10 +199,13 @@ impl Waiting {
 
     /// Takes what makes whole partitions of `rows` rows; all, where there are none.
     fn whole(&mut self, rows: Option<usize>) -> Vec<RecordBatch> {
-        let waiting = std::mem::take(self);
         let Some(rows) = rows.filter(|rows| *rows > 0) else {
-            return waiting.batches;
+            return std::mem::take(self).batches;
         };
+        if self.rows < rows {
+            return Vec::new();
+        }
+        let waiting = std::mem::take(self);
         let mut left = waiting.rows - waiting.rows % rows;
         let mut whole = Vec::new();
         for batch in waiting.batches {
@@ -199,12 +227,8 @@ impl Waiting {
 /// How many bytes an array keeps from being freed, about: those of its own rows, for what a batch
 /// shares with others is somebody else's.
 fn held(data: &ArrayData, last: &mut Option<ArrayData>) -> u64 {
-    let whole = |data: &ArrayData| {
-        let size = data.get_slice_memory_size();
-        size.unwrap_or_else(|_| data.get_array_memory_size()) as u64
-    };
     let DataType::Dictionary(key, _) = data.data_type() else {
-        return whole(data);
+        return size(data);
     };
     let keys = (data.len() * key.primitive_width().unwrap_or(8)) as u64;
     let values = data.child_data().first();
@@ -213,5 +237,41 @@ fn held(data: &ArrayData, last: &mut Option<ArrayData>) -> u64 {
         return keys;
     }
     *last = values.cloned();
-    keys + values.map_or(0, whole)
+    keys + values.map_or(0, size)
+}
+
+/// How many bytes an array's rows take, with what they lead to.
+fn size(data: &ArrayData) -> u64 {
+    let own = |width: usize| (data.len() * width) as u64;
+    let items = |first: usize, last: usize| {
+        let child = data.child_data().first();
+        child.map_or(0, |child| size(&child.slice(first, last - first)))
+    };
+    match data.data_type() {
+        DataType::List(_) | DataType::Map(_, _) => {
+            let offsets = data.buffer::<i32>(0);
+            let at = |row: usize| offsets.get(row).map_or(0, |at| at.as_usize());
+            own(4) + items(at(0), at(data.len()))
+        }
+        DataType::LargeList(_) => {
+            let offsets = data.buffer::<i64>(0);
+            let at = |row: usize| offsets.get(row).map_or(0, |at| at.as_usize());
+            own(8) + items(at(0), at(data.len()))
+        }
+        DataType::Utf8View | DataType::BinaryView => {
+            // Which of its texts a view's rows use is not asked here: all of them stay for them.
+            let texts = data.buffers().iter().skip(1);
+            own(16) + texts.map(|texts| texts.len() as u64).sum::<u64>()
+        }
+        DataType::Struct(_) => data.child_data().iter().map(size).sum(),
+        DataType::RunEndEncoded(_, _) => {
+            // At most a run for each row.
+            let runs = |child: &ArrayData| size(&child.slice(0, child.len().min(data.len())));
+            data.child_data().iter().map(runs).sum()
+        }
+        _ => {
+            let slice = data.get_slice_memory_size();
+            slice.unwrap_or_else(|_| data.get_array_memory_size()) as u64
+        }
+    }
 }

@@ -43,8 +43,11 @@ pub fn rows(
     while let Some(rows) = left.pop() {
         match places.gather(schema, rows) {
             Ok(batch) => made.push(batch),
-            // More bytes than offsets of 32 bits count: in halves, the first one next.
-            Err(DataError::Arrow(ArrowError::OffsetOverflowError(_))) if rows.len() > 1 => {
+            // More bytes than offsets of 32 bits count, or more values of several files than a
+            // dictionary's indices: in halves, the first one next.
+            Err(DataError::Arrow(
+                ArrowError::OffsetOverflowError(_) | ArrowError::DictionaryKeyOverflowError,
+            )) if rows.len() > 1 => {
                 let (first, second) = rows.split_at(rows.len() / 2);
                 left.extend([second, first]);
             }

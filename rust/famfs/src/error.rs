@@ -474,6 +474,11 @@ impl Error {
                 what: "writing to the volume",
                 next: "ask for write access to the device or backing file",
             },
+            Fault::Unmapped { why } => Self::Io {
+                path,
+                what: "map the memory to write to of",
+                source: why.into(),
+            },
             fault => Self::MemoryFault { path, fault },
         }
     }

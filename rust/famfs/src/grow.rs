@@ -14,9 +14,15 @@ use crate::reservation::Reservation;
 use crate::table::{Promise, Table};
 use crate::volume::{State, Volume};
 
-/// A file that grows takes this part of what it has at a time, so that it grows a few times only,
-/// and little is taken that isn't needed.
-const SHARE: u64 = 4;
+/// How much a file that has `has` bytes in so many pieces takes at a time: little that isn't needed,
+/// while it can go on where it ends; more where it can't, for it has sixteen pieces at most.
+fn share(has: u64, pieces: usize) -> u64 {
+    match pieces {
+        0..4 => has / 4,
+        4..8 => has,
+        _ => has.saturating_mul(2),
+    }
+}
 
 impl Volume {
     /// Whether this process's reservations can grow: those that a mount's follower makes for its
@@ -50,8 +56,8 @@ impl Reservation {
         let Some(need) = size.0.checked_sub(has).filter(|need| *need > 0) else {
             return Ok(());
         };
-        let want = need.max(has / SHARE);
         let (volume, map) = (Arc::clone(self.volume()), *self.map());
+        let want = need.max(share(has, map.extents().len()));
         self.put(|table, state| {
             let space = volume.free_space(table, state)?;
             let grown = space.extend(&map, ByteLen(need), ByteLen(want));
