@@ -175,7 +175,9 @@ def rivals() -> None:
     wanted.append((VINEYARD / "bin" / "python", VINEYARD_NEEDS))
     for python, requirement in wanted:
         try:
-            run(python, "-m", "pip", "install", "--quiet", "--only-binary=:all:", requirement)
+            # One that Vineyard needs has no wheel, and nothing to compile.
+            options = ("--only-binary=:all:", "--no-binary=lazy-import")
+            run(python, "-m", "pip", "install", "--quiet", *options, requirement)
         except NotReadyError as error:
             print(f"{requirement} is left out: {error}", flush=True)
 
