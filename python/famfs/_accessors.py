@@ -180,9 +180,18 @@ class Accessors:
         """
         if self.kind in ARROW:
             table = self._as_table()
-            made = self._told(
-                lambda: _frames.to_pandas(table, copy=copy, dtype_backend=dtype_backend)
-            )
+            try:
+                made = self._told(
+                    lambda: _frames.to_pandas(table, copy=copy, dtype_backend=dtype_backend)
+                )
+            except TypeError as error:
+                if isinstance(error, FamfsError):
+                    raise
+                raise self._unsupported(
+                    "to_pandas()",
+                    f"pandas refuses it ({error}); to_arrow() has it, and "
+                    "dtype_backend='pyarrow' most of what pandas has not",
+                ) from error
             return made if self.kind == "table" else made.iloc[:, 0]
         if self.kind != "array" or len(self.shape) not in {1, 2}:
             raise self._unsupported("to_pandas()", "to_numpy() works")

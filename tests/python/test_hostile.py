@@ -23,6 +23,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import safetensors.numpy
@@ -337,3 +338,20 @@ def test_a_child_of_many_threads_publishes_and_opens(large):
         finally:
             stop.set()
     assert all(one.result() > 0 for one in busies)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table(
+            {"a": pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array([{"x": 1}, {"x": 2}]))}
+        ),
+        pd.DataFrame([[1, 2]], columns=pd.CategoricalIndex(["a", "b"])),
+    ],
+    ids=["structs", "categories"],
+)
+def test_what_pandas_refuses_says_what_has_it(mnt, table):
+    dataset = famfs.open(famfs.publish(table, f"{mnt}/t"))
+    with pytest.raises(famfs.Unsupported, match="to_arrow"):
+        dataset.to_pandas()
+    assert dataset.to_arrow().num_rows > 0
