@@ -140,3 +140,17 @@ def test_many_processes_extend_a_table(mnt):
     for worker in workers:
         worker.join()
     assert famfs.open(f"{mnt}/grows")["n"].to_arrow().to_pylist() == list(range(80))
+
+
+def test_rows_of_dictionaries_that_are_too_many_for_one(mnt):
+    """Their indices are of 8 bits: the two have more values than one of them tells apart."""
+    expected = []
+    for part in range(2):
+        words = [f"{part}-{i}" for i in range(100)]
+        column = pa.DictionaryArray.from_arrays(pa.array(range(100), pa.int8()), pa.array(words))
+        famfs.publish(pa.table({"word": column}), f"{mnt}/part-{part}")
+        expected += words
+    rows = [*range(200)]
+    taken = famfs.open(f"{mnt}/part-*").take(rows)
+    found = pa.table(taken)["word"].cast(pa.string()).to_pylist()
+    assert found == [expected[row] for row in rows]
