@@ -62,6 +62,7 @@ def is_stream(obj: Any) -> bool:  # noqa: ANN401
         length.
 
     Example:
+        >>> import pyarrow as pa
         >>> from famfs.convert import frames
         >>> table = pa.table({"a": [1, 2, 3]})
         >>> frames.is_stream(table), frames.is_stream(table.to_reader())
@@ -115,6 +116,7 @@ def checked(table: Any) -> Any:  # noqa: ANN401
         The reader as `Checked`; anything else as it is.
 
     Example:
+        >>> import pyarrow as pa
         >>> from famfs.convert import frames
         >>> type(frames.checked(pa.table({"a": [1]}).to_reader())).__name__
         'Checked'
