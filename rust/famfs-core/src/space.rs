@@ -204,14 +204,14 @@ impl Space {
                     });
                 }
                 if size < chunk_size {
-                    self.allocate_one(size)
+                    self.extend(&Map::empty(), size, size)
                 } else {
                     // Not more than MAX_BUCKETS.
                     let buckets = usize::try_from(buckets).unwrap_or(usize::MAX);
                     self.allocate_strips(size, strips, buckets, chunk_size)
                 }
             }
-            Layout::Contiguous => self.allocate_one(size),
+            Layout::Contiguous => self.extend(&Map::empty(), size, size),
         }
     }
 
@@ -227,16 +227,19 @@ impl Space {
             return Err(pieces);
         };
         let units = |len: ByteLen| usize::try_from(len.units()).unwrap_or(usize::MAX);
+        let wanted = need.to_whole_units().map_or(u64::MAX, |len| len.0);
         let (need, want) = (units(need), units(want.max(need)));
         let (start, len, joins) = match extents.last().map(|last| self.range(last).end) {
             Some(end) if self.run_at(end, want) >= need => (end, self.run_at(end, want), true),
             _ if extents.len() == MAX_EXTENTS => return Err(pieces),
             _ => {
-                let len = want.min(unit(self.largest_free().0)).max(need);
-                let found = self
-                    .find_free(len, self.cursor..self.units)
-                    .or_else(|| self.find_free(len, 0..self.units));
-                (found.ok_or_else(|| self.full(bytes(need)))?, len, false)
+                let mut len = want;
+                let mut found = self.find(len);
+                if found.is_none() && want > need {
+                    len = unit(self.largest_free().0).max(need);
+                    found = self.find(len);
+                }
+                (found.ok_or_else(|| self.full(wanted))?, len, false)
             }
         };
         let mut items = extents.to_vec();
@@ -266,21 +269,11 @@ impl Space {
         }
     }
 
-    fn allocate_one(&mut self, size: ByteLen) -> Result<Map, SpaceError> {
-        let wanted = size.to_whole_units().map_or(u64::MAX, |len| len.0);
-        let want = usize::try_from(size.units()).unwrap_or(usize::MAX);
+    /// Where so many units are free in a row: from where the last allocation ended, or anywhere.
+    fn find(&mut self, want: usize) -> Option<usize> {
         self.step_back();
-        let found = self
-            .find_free(want, self.cursor..self.units)
-            .or_else(|| self.find_free(want, 0..self.units));
-        let start = found.ok_or_else(|| self.full(wanted))?;
-        self.cursor = start + want;
-        self.hold_also(start..start + want);
-        let mut extents = Extents::default();
-        extents
-            .push(Extent::primary(bytes(start), bytes(want)))
-            .ok_or_else(|| self.full(wanted))?;
-        Ok(Map::Simple(extents))
+        self.find_free(want, self.cursor..self.units)
+            .or_else(|| self.find_free(want, 0..self.units))
     }
 
     /// Takes the cursor back over what is free right before it: space of a reservation that was given

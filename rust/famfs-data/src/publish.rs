@@ -99,28 +99,6 @@ impl Draft {
         size: u64,
         options: Options,
     ) -> Result<Self, DataError> {
-        Self::reserved(transaction, path, Some(size), options)
-    }
-
-    /// As [`Self::begin_in`], for a file whose size nobody knows yet: it takes space as it
-    /// [needs](Self::reach) it.
-    ///
-    /// # Errors
-    /// As [`Self::begin_in`].
-    pub fn begin_growing(
-        transaction: Option<&Transaction>,
-        path: &Path,
-        options: Options,
-    ) -> Result<Self, DataError> {
-        Self::reserved(transaction, path, None, options)
-    }
-
-    fn reserved(
-        transaction: Option<&Transaction>,
-        path: &Path,
-        size: Option<u64>,
-        options: Options,
-    ) -> Result<Self, DataError> {
         let resolved = mounts::resolve(path)?;
         let name = resolved.name()?;
         let volume = resolved.volume()?;
@@ -128,17 +106,15 @@ impl Draft {
             .check_name(&name, options.overwrite)
             .map_err(|error| error.about(path))?;
         let transaction = transaction.map(|files| files.on(&volume)).transpose()?;
-        let (size, layout) = (size.map(ByteLen), Layout::Contiguous);
-        let reservation = match (&transaction, size) {
-            (Some(files), size) => {
-                let size = size.unwrap_or(ByteLen(0));
+        let (size, layout) = (ByteLen(size), Layout::Contiguous);
+        let reservation = match &transaction {
+            Some(files) => {
                 let owner = host::owner(options.mode);
                 files
                     .reserve(size, layout, name, owner, options.overwrite)
                     .map_err(|error| error.about(path))?
             }
-            (None, Some(size)) => volume.reserve(size, layout)?,
-            (None, None) => volume.reserve_growing()?,
+            None => volume.reserve(size, layout)?,
         };
         Ok(Self {
             volume,

@@ -133,7 +133,8 @@ impl<'a> Flow<'a> {
     fn begin(target: &Target<'_>, schema: &'a Schema) -> Result<Self, DataError> {
         Ok(Self {
             file: ArrowStream::new(schema, target.plan.clone())?,
-            draft: Draft::begin_growing(target.within, target.path, target.options)?,
+            // Nobody knows its size yet: it takes space as it needs it.
+            draft: Draft::begin_in(target.within, target.path, 0, target.options)?,
         })
     }
 

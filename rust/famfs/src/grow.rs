@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use famfs_core::extent::Map;
-use famfs_core::space::Layout;
 use famfs_core::units::{ByteLen, FileOff};
 
 use crate::error::{Error, Result};
@@ -32,14 +31,6 @@ impl Volume {
     /// As [`Self::reserve`].
     pub fn can_grow(&self) -> Result<bool> {
         Ok(self.inner.follower()?.is_none())
-    }
-
-    /// Reserves nothing yet, for a file that [grows](Reservation::grow).
-    ///
-    /// # Errors
-    /// As [`Self::reserve`].
-    pub fn reserve_growing(&self) -> Result<Reservation> {
-        self.reserve(ByteLen(0), Layout::Contiguous)
     }
 }
 
