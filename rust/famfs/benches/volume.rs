@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark reports")]
 
 use std::hint::black_box;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use famfs::core::entry::Owner;
@@ -87,17 +87,20 @@ fn large(mount: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Makes a volume that takes space only as it is used.
+fn sparse(dir: &Path, name: &str, size: u64) -> Result<PathBuf, Failed> {
+    let path = dir.join(name);
+    let options = MkfsOptions {
+        size: Some(size),
+        sparse: true,
+        ..MkfsOptions::default()
+    };
+    mkfs(&path, &options)?;
+    Ok(path)
+}
+
 fn small(dir: &Path) -> Result<(), Failed> {
-    let path = dir.join("small");
-    let size = Some(40 << 30);
-    mkfs(
-        &path,
-        &MkfsOptions {
-            size,
-            sparse: true,
-            ..MkfsOptions::default()
-        },
-    )?;
+    let path = sparse(dir, "small", 40 << 30)?;
     for locality in [Locality::Local, Locality::Shared] {
         let options = Options {
             locality: Some(locality),
@@ -142,16 +145,7 @@ fn small(dir: &Path) -> Result<(), Failed> {
 fn append(dir: &Path) -> Result<(), Failed> {
     const LOG: usize = 8 << 20;
     const ENTRY: usize = 544;
-    let path = dir.join("append");
-    let size = Some(4 << 30);
-    mkfs(
-        &path,
-        &MkfsOptions {
-            size,
-            sparse: true,
-            ..MkfsOptions::default()
-        },
-    )?;
+    let path = sparse(dir, "append", 4 << 30)?;
     let options = Options {
         locality: Some(Locality::Shared),
         read_only: false,
