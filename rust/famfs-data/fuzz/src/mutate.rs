@@ -3,27 +3,13 @@
 //! A byte changed anywhere mostly breaks a magic, a length or a checksum. Half of the changes are
 //! therefore of one number where numbers stand, and after most of them what is around is mended.
 
+use crate::tables::Rng;
+
 const MAGIC: &[u8] = b"ARROW1";
 const INDEX: &[u8] = b"FAMFSIX1";
 const CHECKSUM: &[u8] = b"FAMFSCRC";
 const NPY: &[u8] = b"\x93NUMPY";
 const MESSAGE: [u8; 4] = [0xff; 4];
-
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
 
 /// Changes the first `size` bytes; how many there are then. `blind` is the fuzzer's own way.
 pub fn mutate(

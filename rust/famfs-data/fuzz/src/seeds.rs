@@ -13,9 +13,7 @@ use arrow_schema::SchemaRef;
 use famfs_data::arrow::{ArrowPlan, PlanOptions};
 use famfs_data::npy::NpyPlan;
 use famfs_data::safetensors::{SafetensorsPlan, TensorSpec};
-
-#[path = "../../tests/common/tables.rs"]
-mod tables;
+use famfs_data_fuzz::tables;
 
 const LONGEST: usize = 1 << 15;
 
