@@ -1,6 +1,6 @@
 # Everything that is built, tested and tried here; each target sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help test test-fast test-torch test-vm lint bench demo docs wheel clean
+.PHONY: help test test-fast test-torch test-engines test-vm lint bench demo docs wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -13,6 +13,9 @@ test-fast: ## The tests of Rust and Python on this processor alone
 
 test-torch: ## The tests with PyTorch, which takes gigabytes and is not in `test`
 	@python3 scripts/run_tests.py torch
+
+test-engines: ## The tests with Ray, Spark, Dask and the other engines
+	@python3 scripts/run_tests.py engines
 
 test-vm: ## The kernel module: its maps, and in virtual machines on three kernels
 	@python3 scripts/run_tests.py vm-all

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 TORCH = ROOT / ".venv-torch"
+ENGINES = ROOT / ".venv-engines"
+DOCS = ROOT / ".venv-docs"
 PANDAS_2 = VENV / "pandas-2"
 PYPROJECT = ROOT / "pyproject.toml"
 OLD_PANDAS = ("pandas>=2.2,<3", "pytz")
@@ -33,6 +35,7 @@ HOST = {
     "git": "git",
 }
 FUZZ = {"g++": "g++"}
+JAVA = {"openjdk-17-jre-headless": "java"}
 
 
 class NotReadyError(Exception):
@@ -146,18 +149,52 @@ def package(*, release: bool = False) -> None:
     run(BIN / "maturin", "develop", *options)
 
 
-def torch() -> None:
-    """Make an environment with PyTorch in it, some gigabytes, over that of the package."""
+def over_package(place: Path, *extras: str) -> None:
+    """Make an environment over that of the package, with some of its extras too.
+
+    The package and what else its tests need are where they are; what the extras add is here alone.
+    """
     package()
-    python = TORCH / "bin" / "python"
+    python = place / "bin" / "python"
     if not python.exists():
-        run(sys.executable, "-m", "venv", "--clear", TORCH)
-    # The package and what else its tests need are where they are; PyTorch alone is here.
+        run(sys.executable, "-m", "venv", "--clear", place)
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     places = [output(BIN / "python", "-c", ask), output(python, "-c", ask)]
     (Path(places[1]) / "famfs.pth").write_text(f"{ROOT / 'python'}\n{places[0]}\n")
-    extra = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["torch"]
-    run(python, "-m", "pip", "install", "--quiet", *extra)
+    wanted = [each for extra in extras for each in requirements(extra)]
+    stamp = place / "wanted"
+    if not stamp.exists() or stamp.read_text() != "\n".join(wanted):
+        run(python, "-m", "pip", "install", "--quiet", *wanted)
+        stamp.write_text("\n".join(wanted))
+
+
+def requirements(extra: str) -> list[str]:
+    """What an extra asks for, the extras that it names in their places."""
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    found = []
+    for each in project["optional-dependencies"][extra]:
+        if each.startswith("famfs["):
+            for name in each.removeprefix("famfs[").rstrip("]").split(","):
+                found += requirements(name.strip())
+        else:
+            found.append(each)
+    return found
+
+
+def torch() -> None:
+    """Make an environment with PyTorch in it, some gigabytes."""
+    over_package(TORCH, "torch")
+
+
+def engines() -> None:
+    """Make an environment with Ray, Spark, which needs Java, Dask and the others."""
+    apt(JAVA)
+    over_package(ENGINES, "engines")
+
+
+def docs() -> None:
+    """Make an environment that builds the documentation."""
+    over_package(DOCS, "docs")
 
 
 def output(*command: str | Path) -> str:
@@ -207,7 +244,8 @@ def signature() -> str:
 
 def main() -> int:
     """Prepare the parts named on the command line."""
-    parts = {"host": host, "venv": venv, "package": package, "pandas-2": pandas_2, "torch": torch}
+    every = (host, venv, package, pandas_2, torch, engines, docs)
+    parts = {part.__name__.replace("_", "-"): part for part in every}
     try:
         for name in sys.argv[1:]:
             parts[name]()

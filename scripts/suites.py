@@ -262,6 +262,12 @@ def torch() -> list[Step]:
     return [pytest("torch", str(ROOT / "tests" / "torch"), binaries=prepare.TORCH / "bin")]
 
 
+def engines() -> list[Step]:
+    """The package with the engines that people work with."""
+    tests = str(ROOT / "tests" / "engines")
+    return [pytest("engines", tests, binaries=prepare.ENGINES / "bin")]
+
+
 KMOD_TOOLS = {
     "make": "make",
     "g++": "g++",
@@ -328,6 +334,7 @@ ALL = [
     Suite(
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests
     ),
+    Suite("engines", "Ray, Spark, Dask and others", engines, prepare.engines, no_package),
     Suite("kmod", "the module's maps, under sanitizers", kmod, prepare_kmod, no_module),
     Suite("vm", "the kernel module, in virtual machines", lab, prepare_lab, no_module),
 ]

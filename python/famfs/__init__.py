@@ -132,6 +132,8 @@ _MODULES = {
     ),
     "famfs._watch": ("Event", "Watch", "watch"),
 }
+# Modules that are there by their names, and imported when they are first used.
+_SUBMODULES = ("aio",)
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
@@ -139,8 +141,8 @@ def __getattr__(name: str) -> object:
     """Imports what a name stands for when it is first used: `import famfs` stays light."""
     import importlib
 
-    if name == "aio":
-        return importlib.import_module("famfs.aio")
+    if name in _SUBMODULES:
+        return importlib.import_module(f"famfs.{name}")
     module = _HOMES.get(name, "famfs.errors" if name in __all__ else None)
     if module is None:
         raise AttributeError(f"module 'famfs' has no attribute {name!r}")
@@ -151,4 +153,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """The names that there are, imported or not."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

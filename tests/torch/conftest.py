@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
-# Where workers find what they unpickle.
-sys.path.insert(0, str(Path(__file__).parent))
+# Where workers find what they unpickle, and where the fixtures are.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "python")]
 
-_place = Path(__file__).parents[1] / "python" / "conftest.py"
-_spec = importlib.util.spec_from_file_location("package_fixtures", _place)
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
+from volumes import inside, mnt, run  # noqa: E402
 
-mnt, run, inside = _fixtures.mnt, _fixtures.run, _fixtures.inside
+__all__ = ["inside", "mnt", "run"]

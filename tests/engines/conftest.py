@@ -1,0 +1,13 @@
+"""Volumes and processes for the tests with engines: those of the package's tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Where workers find what they unpickle, and where the fixtures are.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "python")]
+
+from volumes import inside, mnt, run  # noqa: E402
+
+__all__ = ["inside", "mnt", "run"]
