@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import services
 from sides import Process
 
 import famfs
+
+# The package's modules are compiled when it is installed; of a tree, by the first process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 GIB = 1 << 30
 OURS = Process("ours")

@@ -88,9 +88,15 @@ def opened(path):
     return _to_a_value(path)
 
 
+def _pass_before():
+    """A pass over other memory: it wakes the processor, and the caches hold nothing else then."""
+    np.ones(1 << 25).sum()
+
+
 def passed_over(path):
     """Seconds of the first pass over an array."""
     array = famfs.open(path).to_numpy()
+    _pass_before()
     start = time.perf_counter()
     array.sum()
     return time.perf_counter() - start
@@ -102,43 +108,43 @@ def passed_over_privately(size):
     memory.madvise(mmap.MADV_HUGEPAGE)
     array = np.frombuffer(memory, np.float64)
     array[:] = 1
+    _pass_before()
     start = time.perf_counter()
     array.sum()
     return time.perf_counter() - start
 
 
 def _operands(rows, ufunc):
+    # What is loaded when a function is first called is there already, on all sides.
+    getattr(np, ufunc)(*[np.ones(1)] * (1 if ufunc == "sqrt" else 2))
     numbers = np.arange(1.0, rows + 1)
     return (numbers,) if ufunc == "sqrt" else (numbers, numbers[::-1].copy())
 
 
-def computed_privately(rows, ufuncs, memory):
-    """Seconds of each ufunc into memory of the process, "touched" before or "new"."""
+def computed(rows, ufuncs, memory, where=None):
+    """Seconds of each ufunc into memory of the process, "touched" before or "new"; or "published".
+
+    What is published is an array that is built in place, all of its block counted. Each process
+    has the same in memory when the clock starts.
+    """
+    if memory == "published":
+        # What is loaded at the first block is there already, as in a program that works with it.
+        with famfs.create(f"{where}/first-{time.time_ns()}", 1, np.float64) as window:
+            window[0] = 0
     every = []
     for ufunc in ufuncs:
         operands = _operands(rows, ufunc)
         out = np.empty(rows)
-        if memory == "touched":
-            out[:] = 0
+        out[:] = 0
+        compute = getattr(np, ufunc)
         start = time.perf_counter()
-        if memory == "new":
-            out = np.empty(rows)
-        getattr(np, ufunc)(*operands, out=out)
-        every.append(time.perf_counter() - start)
-    return every
-
-
-def computed_in_place(where, rows, ufuncs):
-    """Seconds of each ufunc into an array that is published afterwards, all of it counted."""
-    every = []
-    # What is loaded at the first block is there already, as in a program that works with it.
-    with famfs.create(f"{where}/first-{time.time_ns()}", 1, np.float64) as window:
-        window[0] = 0
-    for ufunc in ufuncs:
-        operands = _operands(rows, ufunc)
-        start = time.perf_counter()
-        with famfs.create(f"{where}/{ufunc}-{time.time_ns()}", rows, np.float64) as window:
-            getattr(np, ufunc)(*operands, out=window)
+        if memory == "published":
+            with famfs.create(f"{where}/{ufunc}-{time.time_ns()}", rows, np.float64) as window:
+                compute(*operands, out=window)
+        elif memory == "new":
+            compute(*operands, out=np.empty(rows))
+        else:
+            compute(*operands, out=out)
         every.append(time.perf_counter() - start)
     return every
 

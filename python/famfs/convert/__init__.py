@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from famfs import _native
 from famfs._arguments import read_count, read_mode
-from famfs.convert import arrays, dicts, frames
+from famfs.convert import arrays, frames
 from famfs.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from famfs._native import Ref
+    from famfs.convert.dicts import Tensors
 
 
 WINDOW = 128 << 20
@@ -159,12 +160,12 @@ def publish_counted(
         >>> convert.publish_counted(b"hello", f"{mnt}/greeting").borrowed
         5
     """
-    table = dicts.take(obj) if isinstance(obj, dict) else frames.take(obj)
-    if isinstance(table, dicts.Tensors):
+    table, tensors = _taken(obj)
+    if tensors is not None:
         if batch_rows is not None:
             raise Unsupported("batch_rows is for tables, not for a dict of tensors")
         _no_checksum(options, "a safetensors file")
-        return Published(*_native.publish_tensors(path, *table, **options))
+        return Published(*_native.publish_tensors(path, *tensors, **options))
     if table is not None:
         # What is in memory anyhow is joined as a whole; readers are written as they come.
         options["window"] = WINDOW if frames.is_stream(table) else None
@@ -212,5 +213,14 @@ def to_table(obj: Any) -> Any:  # noqa: ANN401
         >>> convert.to_table({"a": np.arange(3)}).num_rows
         3
     """
-    taken = dicts.take(obj) if isinstance(obj, dict) else frames.take(obj)
-    return None if isinstance(taken, dicts.Tensors) else taken
+    return _taken(obj)[0]
+
+
+def _taken(obj: Any) -> tuple[Any, Tensors | None]:  # noqa: ANN401
+    """What stands for a table, or a dict's tensors."""
+    if not isinstance(obj, dict):
+        return frames.take(obj), None
+    from famfs.convert import dicts
+
+    taken = dicts.take(obj)
+    return (None, taken) if isinstance(taken, dicts.Tensors) else (taken, None)

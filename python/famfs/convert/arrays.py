@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from famfs.errors import FamfsError, Unsupported
 
@@ -62,6 +62,24 @@ def comes_from(obj: object, module: str) -> bool:
         (True, False)
     """
     return type(obj).__module__.partition(".")[0] == module
+
+
+def is_masked(obj: object) -> TypeGuard[np.ma.MaskedArray[Any, Any]]:
+    """Whether an object is a masked array, told without importing `numpy.ma`, which takes 10 ms.
+
+    Args:
+        obj: Anything.
+
+    Returns:
+        Whether it is a `numpy.ma.MaskedArray`.
+
+    Example:
+        >>> from famfs.convert import arrays
+        >>> arrays.is_masked(np.ma.masked_array([1, 2])), arrays.is_masked(np.zeros(2))
+        (True, False)
+    """
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(obj, masked.MaskedArray)
 
 
 def plain_bytes(obj: object) -> Any:  # noqa: ANN401
@@ -169,7 +187,7 @@ def _take_torch(tensor: Any) -> tuple[str | None, np.ndarray[Any, Any]]:  # noqa
 def _array(obj: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
     import numpy as np
 
-    if isinstance(obj, np.ma.MaskedArray):
+    if is_masked(obj):
         raise Unsupported(
             f"a masked array of {obj.ndim} axes: publish array.filled(value), or its values and "
             "its mask, {'values': array.data, 'mask': numpy.ma.getmaskarray(array)}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 from famfs._arrow import pyarrow
-from famfs.convert.arrays import comes_from
+from famfs.convert.arrays import comes_from, is_masked
 from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
@@ -172,12 +171,10 @@ def masked(obj: object) -> Any:  # noqa: ANN401
         >>> frames.masked(np.ma.masked_array([1, 2], [False, True])).to_pylist()
         [1, None]
     """
-    if not comes_from(obj, "numpy"):
+    if not is_masked(obj) or obj.ndim != 1:
         return None
     import numpy as np
 
-    if not isinstance(obj, np.ma.MaskedArray) or obj.ndim != 1:
-        return None
     pa = pyarrow("a masked array")
     values = obj if obj.dtype.isnative else obj.astype(obj.dtype.newbyteorder("="))
     try:
@@ -261,6 +258,8 @@ def _with_floats(table: Any, floats: dict[int, Any]) -> Any:  # noqa: ANN401
     Columns come first and in order, in the table and in what pandas keeps of them; index levels
     follow.
     """
+    import json
+
     pa = pyarrow("a pandas frame")
     columns, fields = list(table.columns), list(table.schema)
     kept = json.loads(table.schema.metadata[b"pandas"])

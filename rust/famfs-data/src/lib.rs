@@ -18,6 +18,7 @@ mod content;
 mod dataset;
 mod error;
 pub mod file;
+mod fill;
 mod kind;
 pub mod npy;
 mod place;

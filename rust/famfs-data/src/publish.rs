@@ -1,7 +1,7 @@
 //! Publishing: a dataset's bytes straight to where they stay, visible in one step.
 //!
-//! Owns the order size, reserve, fill, commit, and how the filling is spread over threads. A draft
-//! that is dropped before its commit was never there.
+//! Owns the order size, reserve, fill, commit. A draft that is dropped before its commit was never
+//! there.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,34 +10,17 @@ use crc32fast::Hasher;
 use famfs::core::path::RelPath;
 use famfs::core::space::Layout;
 use famfs::core::units::{ByteLen, FileOff, Slot};
-use famfs::mem::{Window, default_threads};
+use famfs::mem::Window;
 use famfs::{Publication, Reservation, Volume, host, mounts};
 
 use crate::arrow::{ArrowPlan, Span};
 use crate::checksum;
 use crate::error::DataError;
+use crate::fill;
 use crate::kind::Kind;
 use crate::npy::NpyPlan;
 use crate::reference::Ref;
 use crate::transaction::Transaction;
-
-/// Bytes that are written between two reports of progress.
-const WINDOW: u64 = 64 << 20;
-
-/// From so many bytes on more than one thread writes.
-const PARALLEL_FROM: u64 = 8 << 20;
-
-/// Pieces smaller than this are gathered before they are written: a streaming store writes whole
-/// lines.
-const SMALL: usize = 16 << 10;
-
-/// How much is gathered at most.
-const GATHERED: usize = 256 << 10;
-
-/// Where threads may share a piece between them: never within a page.
-const PAGE: u64 = 4096;
-
-static ZEROS: [u8; 4096] = [0; 4096];
 
 /// How a dataset is published.
 #[derive(Clone, Copy, Debug, Default)]
@@ -220,124 +203,25 @@ impl Draft {
     ///
     /// # Errors
     /// As [`Self::put`].
-    pub fn put_spans<'a>(
-        &self,
-        spans: impl IntoIterator<Item = (u64, Span<'a>)>,
-        progress: &mut Progress,
-    ) -> Result<(), DataError> {
-        let mut window: Vec<(u64, &[u8])> = Vec::new();
-        let mut waiting = 0;
+    pub fn put_spans<'a, I>(&self, spans: I, progress: &mut Progress) -> Result<(), DataError>
+    where
+        I: IntoIterator<Item = (u64, Span<'a>), IntoIter: Send>,
+    {
         let total = self.reservation.size().0;
-        let mut done = 0;
-        for (mut at, span) in spans {
-            let mut rest = match span {
-                Span::Bytes(bytes) => bytes,
-                Span::Zero(len) if len <= ZEROS.len() as u64 => ZEROS.split_at(usize_of(len)).0,
-                Span::Zero(len) => {
-                    if let Some(sum) = &self.sum {
-                        self.fill(&window, waiting)?;
-                        window.clear();
-                        waiting = 0;
-                        add_zeros(sum, len);
-                    }
-                    self.reservation.zero(FileOff(at), ByteLen(len))?;
-                    done = at + len;
-                    continue;
-                }
-            };
-            while !rest.is_empty() {
-                let room = usize_of((WINDOW - waiting).min(rest.len() as u64));
-                let (piece, after) = rest.split_at(room);
-                window.push((at, piece));
-                waiting += room as u64;
-                at += room as u64;
-                done = at;
-                rest = after;
-                if waiting == WINDOW {
-                    self.fill(&window, waiting)?;
-                    window.clear();
-                    waiting = 0;
-                    progress(at, total)?;
-                }
-            }
-        }
-        self.fill(&window, waiting)?;
-        progress(done, total)
-    }
-
-    /// Writes pieces of `total` bytes, shared evenly between threads.
-    fn fill(&self, pieces: &[(u64, &[u8])], total: u64) -> Result<(), DataError> {
-        let threads = if total < PARALLEL_FROM {
-            1
-        } else {
-            default_threads().max(1)
-        };
-        if threads == 1 {
-            let part = self.fill_share(pieces)?;
-            self.add(&[part]);
-            return Ok(());
-        }
-        let shares = shares(pieces, total.div_ceil(threads as u64));
-        let parts = std::thread::scope(|scope| {
-            let Some((first, others)) = shares.split_first() else {
-                return Ok(Vec::new());
-            };
-            let others: Vec<_> = others
-                .iter()
-                .map(|share| scope.spawn(|| self.fill_share(share)))
-                .collect();
-            let mut parts = vec![self.fill_share(first)];
-            for other in others {
-                parts.push(other.join().unwrap_or_else(|panic| {
-                    std::panic::resume_unwind(panic);
-                }));
-            }
-            parts.into_iter().collect::<Result<Vec<_>, DataError>>()
-        })?;
-        self.add(&parts);
-        Ok(())
-    }
-
-    /// Adds the sums of what was put, in order.
-    fn add(&self, parts: &[Option<Hasher>]) {
+        let mut tell = |at| progress(at, total);
+        let sums = fill::fill(
+            &self.reservation,
+            spans.into_iter(),
+            self.sum.is_some(),
+            &mut tell,
+        )?;
         if let Some(sum) = &self.sum {
             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-            parts.iter().flatten().for_each(|part| sum.combine(part));
-        }
-    }
-
-    /// Writes pieces with this thread; their checksum, if one is computed, comes back.
-    fn fill_share(&self, pieces: &[(u64, &[u8])]) -> Result<Option<Hasher>, DataError> {
-        let mut sum = self.sum.is_some().then(Hasher::new);
-        let mut write = |at: u64, bytes: &[u8]| match &mut sum {
-            Some(sum) => {
-                let mut add = |part: &[u8]| sum.update(part);
-                self.reservation.fill_seen(FileOff(at), bytes, &mut add)
-            }
-            None => self.reservation.fill_with(FileOff(at), bytes, 1),
-        };
-        let mut gathered: Vec<u8> = Vec::new();
-        let mut from = 0;
-        for &(at, bytes) in pieces {
-            let end = from + gathered.len() as u64;
-            let joins = at == end && gathered.len() + bytes.len() <= GATHERED;
-            if !gathered.is_empty() && (!joins || bytes.len() >= SMALL) {
-                write(from, &gathered)?;
-                gathered.clear();
-            }
-            if bytes.len() >= SMALL {
-                write(at, bytes)?;
-            } else {
-                if gathered.is_empty() {
-                    from = at;
-                }
-                gathered.extend_from_slice(bytes);
+            for part in &sums {
+                sum.combine(part);
             }
         }
-        if !gathered.is_empty() {
-            write(from, &gathered)?;
-        }
-        Ok(sum)
+        Ok(())
     }
 
     /// Makes the file visible, whole, under its name; its reference comes back. A file of a
@@ -376,48 +260,6 @@ impl Draft {
             size,
         })
     }
-}
-
-/// Adds as many zeros to a checksum.
-fn add_zeros(sum: &Mutex<Hasher>, len: u64) {
-    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut left = len;
-    while left > 0 {
-        let part = left.min(ZEROS.len() as u64);
-        sum.update(ZEROS.split_at(usize_of(part)).0);
-        left -= part;
-    }
-}
-
-/// Deals pieces out in shares of about `share` bytes, in order.
-fn shares<'a>(pieces: &[(u64, &'a [u8])], share: u64) -> Vec<Vec<(u64, &'a [u8])>> {
-    let mut shares = Vec::new();
-    let mut current = Vec::new();
-    let mut left = share;
-    for &(mut at, mut bytes) in pieces {
-        while bytes.len() as u64 > left {
-            // Up to the end of the page that the share ends in.
-            let cut = (at + left).next_multiple_of(PAGE) - at;
-            let (piece, after) = bytes.split_at(usize_of(cut).min(bytes.len()));
-            current.push((at, piece));
-            shares.push(std::mem::take(&mut current));
-            at += piece.len() as u64;
-            bytes = after;
-            left = share;
-        }
-        if !bytes.is_empty() {
-            current.push((at, bytes));
-            left -= bytes.len() as u64;
-        }
-    }
-    if !current.is_empty() {
-        shares.push(current);
-    }
-    shares
-}
-
-fn usize_of(len: u64) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 /// Publishes a planned table.
@@ -479,31 +321,4 @@ pub fn bytes(
     draft.put(0, data, progress)?;
     let head = &data[..data.len().min(Kind::PREFIX)];
     draft.commit(Kind::of(head, data.len() as u64))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_even_and_hold_every_byte_once() {
-        let bytes: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[0]).collect();
-        let pieces = [
-            (0, &bytes[..10]),
-            (10, &bytes[10..70_000]),
-            (70_000, &bytes[70_000..70_001]),
-            (70_001, &bytes[70_001..]),
-        ];
-        for count in 1..9 {
-            let shares = shares(&pieces, 100_000_u64.div_ceil(count));
-            assert!(shares.len() <= usize_of(count), "{count}: {}", shares.len());
-            let mut at = 0;
-            for (start, piece) in shares.into_iter().flatten() {
-                assert_eq!(start, at);
-                assert_eq!(piece, &bytes[usize_of(at)..][..piece.len()]);
-                at += piece.len() as u64;
-            }
-            assert_eq!(at, 100_000);
-        }
-    }
 }

@@ -22,6 +22,9 @@ use crate::{
 /// How much is shown at a time of what is written: it fits a first-level cache with room to spare.
 const SEEN: usize = 8 << 10;
 
+/// How far ahead of the stores the source is fetched: a few hundred nanoseconds' worth.
+const AHEAD: usize = 1 << 10;
+
 /// What is written.
 #[derive(Clone, Copy)]
 pub(crate) enum Fill<'a> {
@@ -150,8 +153,8 @@ impl Cuts {
     }
 }
 
-/// Writes past the cache on this thread, and shows each part to `seen` right before: it stays in the
-/// first-level cache, and its stores drain while the next part is looked at.
+/// Writes past the cache on this thread, and shows each part to `seen` right before: the part is in
+/// the first-level cache, where it was fetched while the one before it was stored.
 ///
 /// # Safety
 /// As for [`stream`].
@@ -168,7 +171,7 @@ pub(crate) unsafe fn stream_seen(
         let (part, after) = rest.split_at(len);
         seen(part);
         // SAFETY: the part lies in the range that the caller promised.
-        result = unsafe { unfenced_piece(at, Fill::Bytes(part)) };
+        result = unsafe { unfenced_piece(at, Fill::Bytes(part), SEEN) };
         at = at.wrapping_add(len);
         rest = after;
     }
@@ -182,15 +185,17 @@ pub(crate) unsafe fn stream_seen(
 /// As for [`stream`].
 unsafe fn piece(to: *mut u8, what: Fill<'_>) -> Result<(), Stopped> {
     // SAFETY: the caller's promise.
-    let result = unsafe { unfenced_piece(to, what) };
+    let result = unsafe { unfenced_piece(to, what, AHEAD) };
     // Also after an error: what was stored must not trail behind it.
     arch::fence_stores();
     result
 }
 
+/// Streams one piece, while what is `ahead` of it in the source is fetched.
+///
 /// # Safety
 /// As for [`stream`].
-unsafe fn unfenced_piece(to: *mut u8, what: Fill<'_>) -> Result<(), Stopped> {
+unsafe fn unfenced_piece(to: *mut u8, what: Fill<'_>, ahead: usize) -> Result<(), Stopped> {
     let len = what.len();
     let before = (to.addr().wrapping_neg() % BLOCK).min(len);
     let blocks = (len - before) / BLOCK;
@@ -204,7 +209,7 @@ unsafe fn unfenced_piece(to: *mut u8, what: Fill<'_>) -> Result<(), Stopped> {
         match what {
             Fill::Bytes(bytes) => {
                 let from = bytes.as_ptr().add(before);
-                guard::stream_blocks(guard::streams(), middle, from, blocks)?;
+                guard::stream_blocks(guard::streams(), middle, from, blocks, ahead)?;
             }
             Fill::Zeros(_) => guard::zero_blocks(guard::streams(), middle, blocks)?,
         }

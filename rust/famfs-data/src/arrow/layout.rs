@@ -84,6 +84,36 @@ pub enum Span<'a> {
     Zero(u64),
 }
 
+impl Span<'_> {
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Zero(len) => *len,
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its first `len` bytes, all of them if it has no more, and the rest.
+    #[must_use]
+    pub fn split_at(self, len: u64) -> (Self, Self) {
+        let len = len.min(self.len());
+        match self {
+            Self::Bytes(bytes) => {
+                let (first, rest) = bytes.split_at(usize::try_from(len).unwrap_or(usize::MAX));
+                (Self::Bytes(first), Self::Bytes(rest))
+            }
+            Self::Zero(all) => (Self::Zero(len), Self::Zero(all - len)),
+        }
+    }
+}
+
 /// A table laid out as an Arrow IPC file, ready to be written.
 #[derive(Debug)]
 pub struct ArrowPlan {

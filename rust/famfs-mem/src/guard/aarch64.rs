@@ -98,9 +98,10 @@ famfs_mem_begin:
     cbnz w5, 2b
     famfs_mem_done famfs_mem_store_pair_exclusive
 
-    // (x0 to, x1 from, x2 blocks of 64 bytes, at least 1)
+    // (x0 to, x1 from, x2 blocks of 64 bytes, at least 1, x3 how far ahead is prefetched)
     famfs_mem_routine famfs_mem_stream
-2:  ldp q0, q1, [x1]
+2:  prfm pldl1keep, [x1, x3]
+    ldp q0, q1, [x1]
     ldp q2, q3, [x1, #32]
     stnp q0, q1, [x0]
     stnp q2, q3, [x0, #32]
@@ -167,7 +168,12 @@ unsafe extern "C" {
     pub(super) fn famfs_mem_load_pair(from: *const u8, to: *mut [u64; 2]) -> super::Outcome;
     fn famfs_mem_store_pair_lse2(to: *mut u8, first: u64, second: u64) -> super::Outcome;
     fn famfs_mem_store_pair_exclusive(to: *mut u8, first: u64, second: u64) -> super::Outcome;
-    fn famfs_mem_stream(to: *mut u8, from: *const u8, blocks: usize) -> super::Outcome;
+    fn famfs_mem_stream(
+        to: *mut u8,
+        from: *const u8,
+        blocks: usize,
+        ahead: usize,
+    ) -> super::Outcome;
     fn famfs_mem_zero(to: *mut u8, blocks: usize) -> super::Outcome;
     pub(crate) fn famfs_mem_dc_cvac(first: *const u8, lines: usize, step: usize) -> super::Outcome;
     pub(crate) fn famfs_mem_dc_civac(first: *const u8, lines: usize, step: usize)
@@ -194,7 +200,7 @@ pub(super) unsafe fn famfs_mem_store_pair(to: *mut u8, first: u64, second: u64) 
 pub(crate) struct Streams {
     /// What they use, for people.
     pub(crate) name: &'static str,
-    pub(super) bytes: unsafe extern "C" fn(*mut u8, *const u8, usize) -> super::Outcome,
+    pub(super) bytes: unsafe extern "C" fn(*mut u8, *const u8, usize, usize) -> super::Outcome,
     pub(super) zeros: unsafe extern "C" fn(*mut u8, usize) -> super::Outcome,
 }
 

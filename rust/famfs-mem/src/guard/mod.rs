@@ -153,22 +153,25 @@ pub(crate) fn streams() -> arch::Streams {
     *CHOSEN.get_or_init(arch::Streams::detect)
 }
 
-/// Writes whole blocks past the cache. The caller fences.
+/// Writes whole blocks past the cache, while what lies `ahead` bytes further on in the source is
+/// fetched into it. The caller fences.
 ///
 /// # Safety
 /// `to` is aligned to [`BLOCK`], mapped and writable for `blocks` of them, `from` readable for as
-/// much; they do not overlap, and no reference to the destination exists.
+/// much; they do not overlap, and no reference to the destination exists. What lies ahead need not
+/// be there: fetching it is a hint, which never faults.
 pub(crate) unsafe fn stream_blocks(
     streams: arch::Streams,
     to: *mut u8,
     from: *const u8,
     blocks: usize,
+    ahead: usize,
 ) -> Result<(), Stopped> {
     if blocks == 0 {
         return Ok(());
     }
     // SAFETY: the caller's promise; blocks is not 0, as the routines need.
-    unsafe { (streams.bytes)(to, from, blocks) }.result()
+    unsafe { (streams.bytes)(to, from, blocks, ahead) }.result()
 }
 
 /// Writes whole blocks of zeros past the cache. The caller fences.
@@ -240,7 +243,7 @@ mod tests {
                 // SAFETY: `to` is aligned and holds 16 blocks, `from` as many at offset 1.
                 unsafe {
                     let at = to.0.as_mut_ptr().add(BLOCK);
-                    stream_blocks(streams, at, from.as_ptr().add(1), blocks).unwrap();
+                    stream_blocks(streams, at, from.as_ptr().add(1), blocks, 100).unwrap();
                 }
                 arch::fence_stores();
                 let end = (1 + blocks) * BLOCK;

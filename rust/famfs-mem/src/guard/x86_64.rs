@@ -101,9 +101,10 @@ famfs_mem_begin:
     movdqa xmmword ptr [rdi], xmm0
     famfs_mem_done famfs_mem_store_pair
 
-    # (rdi to, rsi from, rdx blocks of 64 bytes, at least 1)
+    # (rdi to, rsi from, rdx blocks of 64 bytes, at least 1, rcx how far ahead is prefetched)
     famfs_mem_routine famfs_mem_stream_sse2
-2:  movdqu xmm0, xmmword ptr [rsi]
+2:  prefetcht0 byte ptr [rsi + rcx]
+    movdqu xmm0, xmmword ptr [rsi]
     movdqu xmm1, xmmword ptr [rsi + 16]
     movdqu xmm2, xmmword ptr [rsi + 32]
     movdqu xmm3, xmmword ptr [rsi + 48]
@@ -156,7 +157,8 @@ famfs_mem_begin:
 famfs_mem_wide:
 
     famfs_mem_routine famfs_mem_stream_avx
-2:  vmovdqu ymm0, ymmword ptr [rsi]
+2:  prefetcht0 byte ptr [rsi + rcx]
+    vmovdqu ymm0, ymmword ptr [rsi]
     vmovdqu ymm1, ymmword ptr [rsi + 32]
     vmovntdq ymmword ptr [rdi], ymm0
     vmovntdq ymmword ptr [rdi + 32], ymm1
@@ -178,7 +180,8 @@ famfs_mem_wide:
     famfs_mem_done famfs_mem_zero_avx
 
     famfs_mem_routine famfs_mem_stream_avx512
-2:  vmovdqu64 zmm0, zmmword ptr [rsi]
+2:  prefetcht0 byte ptr [rsi + rcx]
+    vmovdqu64 zmm0, zmmword ptr [rsi]
     vmovntdq zmmword ptr [rdi], zmm0
     add rsi, 64
     add rdi, 64
@@ -233,9 +236,24 @@ unsafe extern "C" {
     ) -> super::Outcome;
     pub(super) fn famfs_mem_load_pair(from: *const u8, to: *mut [u64; 2]) -> super::Outcome;
     pub(super) fn famfs_mem_store_pair(to: *mut u8, first: u64, second: u64) -> super::Outcome;
-    fn famfs_mem_stream_sse2(to: *mut u8, from: *const u8, blocks: usize) -> super::Outcome;
-    fn famfs_mem_stream_avx(to: *mut u8, from: *const u8, blocks: usize) -> super::Outcome;
-    fn famfs_mem_stream_avx512(to: *mut u8, from: *const u8, blocks: usize) -> super::Outcome;
+    fn famfs_mem_stream_sse2(
+        to: *mut u8,
+        from: *const u8,
+        blocks: usize,
+        ahead: usize,
+    ) -> super::Outcome;
+    fn famfs_mem_stream_avx(
+        to: *mut u8,
+        from: *const u8,
+        blocks: usize,
+        ahead: usize,
+    ) -> super::Outcome;
+    fn famfs_mem_stream_avx512(
+        to: *mut u8,
+        from: *const u8,
+        blocks: usize,
+        ahead: usize,
+    ) -> super::Outcome;
     fn famfs_mem_zero_sse2(to: *mut u8, blocks: usize) -> super::Outcome;
     fn famfs_mem_zero_avx(to: *mut u8, blocks: usize) -> super::Outcome;
     fn famfs_mem_zero_avx512(to: *mut u8, blocks: usize) -> super::Outcome;
@@ -253,7 +271,7 @@ unsafe extern "C" {
 pub(crate) struct Streams {
     /// What they use, for people.
     pub(crate) name: &'static str,
-    pub(super) bytes: unsafe extern "C" fn(*mut u8, *const u8, usize) -> super::Outcome,
+    pub(super) bytes: unsafe extern "C" fn(*mut u8, *const u8, usize, usize) -> super::Outcome,
     pub(super) zeros: unsafe extern "C" fn(*mut u8, usize) -> super::Outcome,
 }
 
