@@ -131,6 +131,14 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// No mount that this process knows is of the volume.
+    #[error(
+        "volume {uuid} is not mounted for this process: mount it here too, where the publisher has          it (`famfs mount DEV MNT`), or say where it is, FAMFS_MOUNTS=DEV=MNT in the environment;          `famfs mounts` lists what there is"
+    )]
+    VolumeNotMounted {
+        /// The volume.
+        uuid: Uuid,
+    },
     /// Another host writes the log.
     #[error(
         "this host ({host}) is not the volume's master ({master}): only the master publishes; run \
@@ -396,7 +404,9 @@ impl Error {
             Self::NoSpace { .. } | Self::LogFull { .. } | Self::HostFull { .. } => {
                 face(libc::ENOSPC, 1, "NoSpace")
             }
-            Self::NotMounted { .. } => face(libc::ENODEV, 1, "NotMounted"),
+            Self::NotMounted { .. } | Self::VolumeNotMounted { .. } => {
+                face(libc::ENODEV, 1, "NotMounted")
+            }
             Self::NotMaster { .. } => face(libc::EPERM, 1, "NotMaster"),
             Self::ReadOnlyVolume { .. } => face(libc::EROFS, 1, "ReadOnlyVolume"),
             Self::Permission { .. } => face(libc::EACCES, 1, "PermissionDenied"),

@@ -327,7 +327,7 @@ fn is_at(volume: &Volume, path: &Path) -> bool {
 /// The volume with this identity, wherever it is mounted.
 ///
 /// # Errors
-/// [`Error::NotMounted`]; where it is mounted and can't be opened, what [`Mount::volume`] says.
+/// [`Error::VolumeNotMounted`]; where it is mounted and can't be opened, what [`Mount::volume`] says.
 pub fn find(uuid: Uuid) -> Result<(Mount, Volume)> {
     let mounts = list()?;
     let likely = mounts.iter().filter(|mount| mount.uuid == Some(uuid));
@@ -341,9 +341,7 @@ pub fn find(uuid: Uuid) -> Result<(Mount, Volume)> {
             _ => {}
         }
     }
-    Err(refused.unwrap_or_else(|| Error::NotMounted {
-        path: format!("the volume {uuid}"),
-    }))
+    Err(refused.unwrap_or(Error::VolumeNotMounted { uuid }))
 }
 
 /// Makes `directory` stand for the volume on `source`, in the library way.
