@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import services
@@ -73,6 +75,12 @@ def unmeasured(told):
     return unmeasured
 
 
+def _compact():
+    """Joins free memory, which what was measured before has left in pieces, to huge pages."""
+    with contextlib.suppress(OSError):
+        Path("/proc/sys/vm/compact_memory").write_text("1")
+
+
 class Volumes:
     """Makes volumes in processes that end, so that nobody but the sides maps them."""
 
@@ -84,8 +92,15 @@ class Volumes:
         mnt = f"{folder}/mnt"
         self._made.append((folder, mnt))
         command = [sys.executable, "-m", "famfs", "mount", "--embedded", "--size", str(size), mnt]
+        _compact()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         OURS.ask("warm", mnt)
+        found = famfs.df(mnt)
+        if (found.huge or 0) < found.capacity:
+            pytest.fail(
+                f"{found.huge or 0} of {found.capacity} bytes are in huge pages, for which the "
+                "goals are: free memory, and run this again"
+            )
         return mnt
 
     def discard(self):

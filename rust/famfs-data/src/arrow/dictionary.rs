@@ -1,28 +1,17 @@
 //! One dictionary per field for the whole file.
 //!
 //! A file can't replace a dictionary on the way, so the dictionaries that a field has over all
-//! batches become one: the longest, if the others are its beginnings, else their union in order of
-//! first appearance. Indices are moved only where that moved the values.
+//! batches become one. Indices are moved only where that moved the values.
 //!
 //! Of a table that is written while its batches come, a dictionary only grows: what was written with
 //! it stays true. It goes into the file behind the batches then, which the format allows.
 
 use super::encode::Chunk;
+use super::union::{KeyMap, Values};
 use crate::error::DataError;
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
-use arrow_row::{RowConverter, SortField};
+use arrow_array::{AnyDictionaryArray, Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
-use arrow_select::concat::concat;
-use arrow_select::take::take;
-use std::collections::HashMap;
-
-/// Where an index of one of the caller's batches leads in the file's dictionary.
-#[derive(Debug)]
-pub(super) enum KeyMap {
-    Same,
-    Table(Vec<usize>),
-}
 
 /// The dictionary of one field. Its place in the list is its id in the file.
 #[derive(Debug)]
@@ -30,7 +19,7 @@ pub(super) struct Dictionary {
     pub(super) value_type: DataType,
     pub(super) tree: Tree,
     /// None in a table without batches. What is nested in them has one source, themselves.
-    pub(super) values: Option<Chunk>,
+    pub(super) values: Option<Values>,
     /// By source batch.
     pub(super) maps: Vec<KeyMap>,
 }
@@ -59,11 +48,12 @@ impl Tree {
 
 /// Finds the dictionaries of all batches: for each field which it has, and all of them by id.
 ///
-/// `earlier` are those of batches that were written before these, in which they go on.
+/// `earlier` are those of batches that were written before these, which go on in them: their values
+/// are taken.
 pub(super) fn of_batches(
     schema: &Schema,
     batches: &[RecordBatch],
-    earlier: &[Dictionary],
+    earlier: &mut [Dictionary],
 ) -> Result<(Vec<Tree>, Vec<Dictionary>), DataError> {
     let mut found = Vec::new();
     let mut trees = Vec::with_capacity(schema.fields().len());
@@ -84,7 +74,7 @@ pub(super) fn of_batches(
 fn collect(
     field: &Field,
     chunks: &[Chunk],
-    earlier: &[Dictionary],
+    earlier: &mut [Dictionary],
     found: &mut Vec<Dictionary>,
 ) -> Result<Tree, DataError> {
     if !has_dictionary(field.data_type()) {
@@ -98,15 +88,21 @@ fn collect(
             ));
         }
         let id = found.len() + dictionaries_in(value_type);
-        let before = earlier.get(id).and_then(|before| before.values.as_ref());
+        let before = earlier.get_mut(id).and_then(|before| before.values.take());
         let (values, maps) = unify(field, key_type, before, chunks)?;
-        let inner = Field::new(field.name(), value_type.as_ref().clone(), true);
         // What is nested in the values is written with all of them, at once.
-        let tree = collect(&inner, values.as_slice(), &[], found)?;
+        let tree = if has_dictionary(value_type) {
+            let inner = Field::new(field.name(), value_type.as_ref().clone(), true);
+            let array = values.as_ref().map(Values::array).transpose()?;
+            let chunk = array.map(|array| Chunk { array, source: 0 });
+            collect(&inner, chunk.as_slice(), &mut [], found)?
+        } else {
+            Tree::default()
+        };
         found.push(Dictionary {
             value_type: value_type.as_ref().clone(),
             tree,
-            values: values.into_iter().next(),
+            values,
             maps,
         });
         return Ok(Tree {
@@ -188,28 +184,15 @@ fn child_array(array: &ArrayRef, i: usize) -> ArrayRef {
 fn unify(
     field: &Field,
     key_type: &DataType,
-    before: Option<&Chunk>,
+    before: Option<Values>,
     chunks: &[Chunk],
-) -> Result<(Option<Chunk>, Vec<KeyMap>), DataError> {
-    let before = before.map(|before| &before.array);
-    let of_chunks = chunks
-        .iter()
-        .map(|chunk| chunk.array.as_any_dictionary().values());
-    let values: Vec<&ArrayRef> = before.into_iter().chain(of_chunks).collect();
-    let Some(longest) = values.iter().max_by_key(Array::len) else {
-        return Ok((None, Vec::new()));
+) -> Result<(Option<Values>, Vec<KeyMap>), DataError> {
+    let of_chunks = chunks.iter().map(|chunk| chunk.array.as_any_dictionary());
+    let parts: Vec<&ArrayRef> = of_chunks.map(AnyDictionaryArray::values).collect();
+    let (values, maps) = Values::of(before, &parts)?;
+    let Some(found) = values.as_ref().filter(|values| values.is_union()) else {
+        return Ok((values, maps));
     };
-    let begins = |array: &&ArrayRef| {
-        array.to_data().ptr_eq(&longest.to_data())
-            || longest.slice(0, array.len()).as_ref() == array.as_ref()
-    };
-    if values.iter().all(begins) {
-        let chunk = Chunk {
-            array: (*longest).clone(),
-            source: 0,
-        };
-        return Ok((Some(chunk), chunks.iter().map(|_| KeyMap::Same).collect()));
-    }
     if field.dict_is_ordered() == Some(true) {
         return Err(DataError::unsupported(
             format!(
@@ -219,49 +202,14 @@ fn unify(
             "give all batches the same dictionary",
         ));
     }
-    let parts: Vec<_> = values.iter().map(AsRef::as_ref).collect();
-    let all = concat(&parts).map_err(DataError::refused)?;
-    let kept = before.map_or(0, Array::len);
-    let (array, places) = distinct(&all, kept)?;
-    if array.len() as u64 > key_limit(key_type) {
+    if found.len() as u64 > key_limit(key_type) {
         return Err(DataError::DictionaryTooLarge {
             field: field.name().clone(),
-            values: array.len(),
+            values: found.len(),
             index_type: key_type.to_string(),
         });
     }
-    let mut places = places.into_iter().skip(kept);
-    let tables = values[usize::from(before.is_some())..]
-        .iter()
-        .map(|array| places.by_ref().take(array.len()).collect());
-    let maps = tables.map(KeyMap::Table).collect();
-    Ok((Some(Chunk { array, source: 0 }), maps))
-}
-
-/// The distinct values of `all`, and which of them each is. The first `kept` stay where they are,
-/// even where one is there twice.
-fn distinct(all: &ArrayRef, kept: usize) -> Result<(ArrayRef, Vec<usize>), DataError> {
-    let sort = SortField::new(all.data_type().clone());
-    if !RowConverter::supports_fields(std::slice::from_ref(&sort)) {
-        // A dictionary may hold a value twice.
-        return Ok((all.clone(), (0..all.len()).collect()));
-    }
-    let rows = RowConverter::new(vec![sort])
-        .and_then(|converter| converter.convert_columns(std::slice::from_ref(all)))
-        .map_err(DataError::refused)?;
-    let mut seen = HashMap::new();
-    let mut first: Vec<u64> = Vec::new();
-    let mut places = Vec::with_capacity(all.len());
-    for (i, row) in rows.iter().enumerate() {
-        let next = first.len();
-        let place = *seen.entry(row.data().to_vec()).or_insert(next);
-        if i < kept || place == next {
-            first.push(i as u64);
-        }
-        places.push(place);
-    }
-    let values = take(all, &UInt64Array::from(first), None).map_err(DataError::refused)?;
-    Ok((values, places))
+    Ok((values, maps))
 }
 
 /// How many values an index type can tell apart.

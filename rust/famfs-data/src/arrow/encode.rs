@@ -5,7 +5,8 @@
 //! from somewhere else. A slice is laid out as if its parent weren't there.
 
 use super::body::{Body, Piece};
-use super::dictionary::{Dictionary, KeyMap, Tree};
+use super::dictionary::{Dictionary, Tree};
+use super::union::KeyMap;
 use crate::error::DataError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{

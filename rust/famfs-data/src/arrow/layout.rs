@@ -140,7 +140,7 @@ impl ArrowPlan {
     ) -> Result<Self, DataError> {
         options.check()?;
         check_schemas(schema, batches)?;
-        let (trees, dictionaries) = dictionary::of_batches(schema, batches, &[])?;
+        let (trees, dictionaries) = dictionary::of_batches(schema, batches, &mut [])?;
         let mut file = Writer::new(schema, options)?;
         file.dictionaries(&dictionaries)?;
         file.batches(batches, &trees, &dictionaries)?;

@@ -22,6 +22,7 @@ mod parse;
 mod schema;
 mod settle;
 mod stream;
+mod union;
 mod variants;
 mod views;
 mod writer;

@@ -22,7 +22,8 @@ pub struct ArrowStream<'a> {
     options: PlanOptions,
     schema: &'a Schema,
     file: Writer<'a>,
-    dictionaries: Vec<Dictionary>,
+    /// None after an error: what the file's dictionaries were to hold isn't known then.
+    dictionaries: Option<Vec<Dictionary>>,
     end: Option<End>,
 }
 
@@ -50,7 +51,7 @@ impl<'a> ArrowStream<'a> {
         Ok(Self {
             file: Writer::new(schema, &options)?,
             schema,
-            dictionaries: dictionary::of_batches(schema, &[], &[])?.1,
+            dictionaries: Some(dictionary::of_batches(schema, &[], &mut [])?.1),
             options,
             end: None,
         })
@@ -59,22 +60,23 @@ impl<'a> ArrowStream<'a> {
     /// Lays out batches, as the table's next rows.
     ///
     /// # Errors
-    /// As [`ArrowPlan::new`](super::ArrowPlan::new). What was laid out before stays as it is.
+    /// As [`ArrowPlan::new`](super::ArrowPlan::new). The table can't be gone on with then.
     pub fn add(&mut self, batches: &[RecordBatch]) -> Result<(), DataError> {
+        let mut earlier = self.dictionaries.take().ok_or_else(refused_before)?;
         check_schemas(self.schema, batches)?;
-        let found = dictionary::of_batches(self.schema, batches, &self.dictionaries)?;
-        let (trees, dictionaries) = found;
+        let (trees, dictionaries) = dictionary::of_batches(self.schema, batches, &mut earlier)?;
         self.file.batches(batches, &trees, &dictionaries)?;
-        self.dictionaries = dictionaries;
+        self.dictionaries = Some(dictionaries);
         Ok(())
     }
 
     /// Lays out the end of the file.
     ///
     /// # Errors
-    /// If its footer is larger than the format allows.
+    /// If its footer is larger than the format allows, and where a batch was refused.
     pub fn finish(&mut self) -> Result<(), DataError> {
-        self.file.dictionaries(&self.dictionaries)?;
+        let dictionaries = self.dictionaries.as_ref().ok_or_else(refused_before)?;
+        self.file.dictionaries(dictionaries)?;
         self.end = Some(self.file.finish(&self.options)?);
         Ok(())
     }
@@ -113,4 +115,11 @@ impl<'a> ArrowStream<'a> {
     pub fn counted(&self) -> (u64, u64) {
         self.file.counted()
     }
+}
+
+fn refused_before() -> DataError {
+    DataError::unsupported(
+        "a table one of whose batches was refused",
+        "begin it again, without that batch",
+    )
 }

@@ -101,10 +101,11 @@ impl<'a> Writer<'a> {
             let Some(values) = &dictionary.values else {
                 continue;
             };
+            let (array, source) = (values.array()?, 0);
             let mut encoder = self.encoder(dictionaries);
-            let chunks = std::slice::from_ref(values);
-            encoder.put(&dictionary.value_type, &dictionary.tree, chunks)?;
-            let block = self.batch(encoder.body, values.array.len(), Some(id))?;
+            let chunks = [Chunk { array, source }];
+            encoder.put(&dictionary.value_type, &dictionary.tree, &chunks)?;
+            let block = self.batch(encoder.body, values.len(), Some(id))?;
             self.dictionaries.push(block);
         }
         Ok(())
