@@ -15,6 +15,7 @@ mod copy;
 mod dataset;
 mod errors;
 mod import;
+mod pictures;
 mod publish;
 mod reference;
 mod tensors;
@@ -35,6 +36,8 @@ mod _native {
     use super::build::{Building, Memory, create_array, create_table};
     #[pymodule_export]
     use super::dataset::{Batch, File, Taken, open, open_ref, take};
+    #[pymodule_export]
+    use super::pictures::{DeviceMap, device_map, strip};
     #[pymodule_export]
     use super::publish::{publish_array, publish_bytes, publish_table};
     #[pymodule_export]

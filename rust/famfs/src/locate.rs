@@ -63,7 +63,7 @@ impl Places {
 /// is mounted and that this process has mapped.
 ///
 /// `None` for all other memory: also bytes of two files, of none yet, or behind a file's end; what is
-/// written in place; what PyTorch was lent, which is a copy once it is written to; and no bytes. In
+/// written in place; what `PyTorch` was lent, which is a copy once it is written to; and no bytes. In
 /// a forked child the first call may open the volume anew. It takes microseconds otherwise.
 #[must_use]
 pub fn locate(address: usize, len: usize) -> Option<InFile> {
