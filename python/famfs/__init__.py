@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Unsupported,
         VolumeChanged,
     )
+    from famfs.pictures import DeviceMap, plot_map
     from famfs.transactions import Transaction, transaction
     from famfs.volume import (
         Entry,
@@ -65,6 +66,7 @@ __all__ = [
     "Busy",
     "Corrupt",
     "Dataset",
+    "DeviceMap",
     "Entry",
     "Event",
     "FamfsError",
@@ -96,6 +98,7 @@ __all__ = [
     "mount",
     "mounts",
     "open",
+    "plot_map",
     "publish",
     "remove",
     "stat",
@@ -111,6 +114,7 @@ _MODULES = {
     "famfs.build": ("create", "create_table"),
     "famfs.convert": ("publish",),
     "famfs.dataset": ("Dataset", "open"),
+    "famfs.pictures": ("DeviceMap", "plot_map"),
     "famfs.transactions": ("Transaction", "transaction"),
     "famfs.volume": (
         "Entry",

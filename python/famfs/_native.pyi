@@ -18,6 +18,7 @@ __all__ = [
     "Buffer",
     "Building",
     "ColumnBytes",
+    "DeviceMap",
     "File",
     "Memory",
     "Ref",
@@ -29,10 +30,12 @@ __all__ = [
     "copy_limit",
     "create_array",
     "create_table",
+    "device_map",
     "df",
     "embedded_mount",
     "entry",
     "find_mount",
+    "locate",
     "ls",
     "mkdir",
     "mkfs",
@@ -48,6 +51,7 @@ __all__ = [
     "remove",
     "restore_ref",
     "run_cli",
+    "strip",
     "take",
     "umount",
     "versions",
@@ -72,6 +76,12 @@ class Ref:
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, tuple[bytes, bytes, int, str | None]]: ...
+
+@final
+class DeviceMap:
+    def svg(self) -> str: ...
+    def json(self) -> str: ...
+    def text(self, columns: int, *, colour: bool = False) -> str: ...
 
 @final
 class File:
@@ -197,6 +207,9 @@ def create_table(
     mode: int | None = None,
     transaction: Transaction | None = None,
 ) -> Building: ...
+def device_map(path: str) -> DeviceMap: ...
+def strip(places: Sequence[tuple[int, int]], device: int) -> str: ...
+def locate(address: int, length: int) -> tuple[Ref, int] | None: ...
 def restore_ref(uuid: bytes, path: bytes, index: int, selection: str | None) -> Ref: ...
 def open(path: str, *, verify: bool = False) -> File: ...
 def take(files: Sequence[File], rows: object) -> Taken: ...

@@ -5,13 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from famfs import _native
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MANY = 40
 """Columns that are listed; a table of thousands is told, not shown."""
 
-_WIDTH = 600
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -67,7 +68,7 @@ def html(
     said = f"{size(nbytes)} in {count}{where}, of a device of {size(device)}"
     parts = [f"<p><b>{escape(path)}</b>: {escape(what)}<br><small>{said}</small></p>"]
     if places:
-        parts.append(_map(places, device))
+        parts.append(_native.strip(places, device))
     if fields is not None:
         listed = list(fields)
         rows = "".join(
@@ -81,19 +82,3 @@ def html(
         )
         parts.append(f"<table><tr><th>column</th><th>type</th></tr>{rows}{more}</table>")
     return "".join(parts)
-
-
-def _map(places: Sequence[tuple[int, int]], device: int) -> str:
-    """The device as a bar, with the file's extents in it."""
-    scale = _WIDTH / max(device, 1)
-    marks = "".join(
-        # What is small is seen all the same.
-        f'<rect x="{min(at * scale, _WIDTH - 2):.1f}" y="1" width="{max(length * scale, 2):.1f}" '
-        f'height="16" fill="#d9480f"><title>{at:#x}, {size(length)}</title></rect>'
-        for at, length in places
-    )
-    return (
-        f'<svg width="{_WIDTH}" height="18" viewBox="0 0 {_WIDTH} 18" role="img" '
-        f'aria-label="where it lies on the device"><rect x="0.5" y="0.5" width="{_WIDTH - 1}" '
-        f'height="17" fill="#f1f3f5" stroke="#868e96"/>{marks}</svg>'
-    )

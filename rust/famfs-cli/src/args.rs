@@ -4,6 +4,7 @@
 //! commands.
 
 mod looks;
+mod pictures;
 mod system;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::size;
 
 pub(crate) use looks::{Ls, Show, Stat, Wait, Watch};
+pub(crate) use pictures::{DeviceMap, Top};
 pub(crate) use system::{
     Dax, DaxBind, DaxDriver, DaxVerb, Kmod, KmodBuild, KmodLoad, KmodVerb, Listing,
 };
@@ -72,6 +74,12 @@ pub(crate) enum Verb {
     Watch(Watch),
     /// Show how full volumes are
     Df(Df),
+    /// Draw what lies where on a device: superblock, log, files by extent, dead and free space
+    Map(DeviceMap),
+    /// Show what goes on in volumes: what is published, by how many, and how full they are
+    ///
+    /// On a terminal it stays, until q or Ctrl-C. Elsewhere it prints one look, as with --once.
+    Top(Top),
     /// Print files
     Cat(Cat),
     /// List the versions of a file, the newest first
@@ -545,6 +553,10 @@ mod tests {
             "famfs show --rows 3 --json /mnt/f/a",
             "famfs wait --timeout 0.5 /mnt/f/a",
             "famfs watch --timeout 5 --existing --json /mnt/f",
+            "famfs map /dev/dax0.0 --svg map.svg",
+            "famfs map --json /mnt/f",
+            "famfs top",
+            "famfs top --interval 0.5 --once --json /mnt/f /mnt/g",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
@@ -566,6 +578,9 @@ mod tests {
             "famfs dax unbind",
             "famfs wait --timeout -1 /mnt/f/a",
             "famfs watch --timeout nan /mnt/f",
+            "famfs map",
+            "famfs map --json --svg map.svg /mnt/f",
+            "famfs top --interval -1",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

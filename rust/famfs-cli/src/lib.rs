@@ -9,6 +9,7 @@ mod args;
 mod cmd;
 mod error;
 mod output;
+pub mod picture;
 mod progress;
 pub mod size;
 

@@ -4,12 +4,13 @@
 //! shown.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
+use famfs::core::replay::Usage;
 use serde::Serialize;
 
 /// Standard output, buffered.
@@ -61,27 +62,53 @@ impl Output {
         right: &[usize],
         rows: Vec<Vec<String>>,
     ) -> Result<()> {
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
-        if !head.is_empty() {
-            table.set_header(head);
-        }
-        table.add_rows(rows);
-        for (index, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, 2));
-            if right.contains(&index) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        for line in table.lines() {
-            self.line(line.trim_end())?;
-        }
-        Ok(())
+        let lines = in_columns(head, right, rows);
+        lines.iter().try_for_each(|line| self.line(line))
     }
 
     /// Hands everything to the reader.
     pub(crate) fn flush(&mut self) -> Result<()> {
         Ok(self.writer.flush().map_err(OutputError)?)
+    }
+}
+
+/// Lines of a table: columns without lines between them. Those numbered in `right` are numbers.
+pub(crate) fn in_columns(head: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    if !head.is_empty() {
+        table.set_header(head);
+    }
+    table.add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if right.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
+
+/// What space is used for, in JSON.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct UsageReport {
+    pub(crate) capacity: u64,
+    pub(crate) allocated: u64,
+    pub(crate) dead: u64,
+    pub(crate) free: u64,
+}
+
+impl From<Usage> for UsageReport {
+    fn from(usage: Usage) -> Self {
+        Self {
+            capacity: usage.capacity,
+            allocated: usage.allocated,
+            dead: usage.dead,
+            free: usage.free,
+        }
     }
 }
 
@@ -106,6 +133,20 @@ impl JsonPath {
             },
         }
     }
+}
+
+/// How wide what is drawn may be: the terminal's width, or what COLUMNS says, or 80.
+pub(crate) fn columns() -> usize {
+    let said = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    let found = || {
+        let (columns, _) = crossterm::terminal::size().ok()?;
+        io::stdout().is_terminal().then_some(usize::from(columns))
+    };
+    said.or_else(found)
+        .filter(|columns| *columns > 0)
+        .unwrap_or(80)
 }
 
 /// Bytes as digits.

@@ -15,6 +15,7 @@ mod copy;
 mod dataset;
 mod errors;
 mod import;
+mod pictures;
 mod publish;
 mod reference;
 mod tensors;
@@ -36,9 +37,11 @@ mod _native {
     #[pymodule_export]
     use super::dataset::{Batch, File, Taken, open, open_ref, take};
     #[pymodule_export]
+    use super::pictures::{DeviceMap, device_map, strip};
+    #[pymodule_export]
     use super::publish::{publish_array, publish_bytes, publish_table};
     #[pymodule_export]
-    use super::reference::{Ref, restore_ref};
+    use super::reference::{Ref, locate, restore_ref};
     #[pymodule_export]
     use super::tensors::publish_tensors;
     #[pymodule_export]

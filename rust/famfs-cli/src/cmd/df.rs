@@ -6,9 +6,8 @@ use famfs::mounts::{self, Mount};
 use serde::Serialize;
 
 use super::mount_at;
-use super::report::UsageReport;
 use crate::args::Df;
-use crate::output::{Output, show_host};
+use crate::output::{Output, UsageReport, show_host};
 use crate::size::show;
 
 #[derive(Debug, Serialize)]

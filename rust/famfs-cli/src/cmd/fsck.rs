@@ -4,12 +4,10 @@ use anyhow::Result;
 use famfs::core::check::Verdict;
 use serde::Serialize;
 
-use super::report::{
-    DeviceReport, FindingReport, LogReport, Report, SuperblockReport, UsageReport, exit,
-};
+use super::report::{DeviceReport, FindingReport, LogReport, Report, SuperblockReport, exit};
 use super::source_of;
 use crate::args::Fsck;
-use crate::output::Output;
+use crate::output::{Output, UsageReport};
 use crate::size::show;
 
 /// What dump says, without the listings, and what came of it.

@@ -2,6 +2,7 @@
 //!
 //! One function a command: it gets its options and the output, and returns the exit code.
 
+mod activity;
 mod check;
 mod content;
 mod copy;
@@ -10,6 +11,7 @@ mod creat;
 mod dax;
 mod demo;
 mod df;
+mod draw;
 mod dump;
 mod fsck;
 mod help;
@@ -22,6 +24,7 @@ mod names;
 mod read;
 mod report;
 mod show;
+mod top;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +58,8 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<i32> {
         Verb::Watch(args) => watch::watch(&args, output),
         Verb::Versions(args) => ls::versions(&args, output),
         Verb::Df(args) => df::run(&args, output),
+        Verb::Map(args) => draw::run(&args, output),
+        Verb::Top(args) => top::run(&args, output),
         Verb::Cat(args) => read::cat(&args, output),
         Verb::Verify(args) => read::verify(args, output),
         Verb::Chkread(args) => read::chkread(&args, output),

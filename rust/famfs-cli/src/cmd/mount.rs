@@ -9,10 +9,10 @@ use famfs::{Locality, Volume, kernel};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::report::{UsageReport, role_name};
+use super::report::role_name;
 use crate::args::{Mount, Mounts, Umount};
 use crate::error::Error;
-use crate::output::{Output, show_host};
+use crate::output::{Output, UsageReport, show_host};
 use crate::size::show;
 
 /// A mount, as it is listed.

@@ -17,7 +17,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::error::UNJUDGED;
-use crate::output::JsonPath;
+use crate::output::{JsonPath, UsageReport};
 use crate::size::show_mode;
 
 /// Exit code where there are findings.
@@ -91,14 +91,6 @@ pub(super) struct DeviceReport {
     size: u64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct UsageReport {
-    pub(super) capacity: u64,
-    pub(super) allocated: u64,
-    pub(super) dead: u64,
-    pub(super) free: u64,
-}
-
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct FindingReport {
     pub(super) slot: Option<u64>,
@@ -155,17 +147,6 @@ impl From<&Finding> for FindingReport {
             last_slot: finding.last_slot.map(number),
             kind: finding.kind.code(),
             detail: finding.kind.to_string(),
-        }
-    }
-}
-
-impl From<famfs::core::replay::Usage> for UsageReport {
-    fn from(usage: famfs::core::replay::Usage) -> Self {
-        Self {
-            capacity: usage.capacity,
-            allocated: usage.allocated,
-            dead: usage.dead,
-            free: usage.free,
         }
     }
 }
