@@ -53,7 +53,13 @@ def use() -> None:
 
 
 def bars(
-    axes: Axes, values: Mapping[str, float], label: str, *, ours: str = "famfs", log: bool = False
+    axes: Axes,
+    values: Mapping[str, float],
+    label: str,
+    *,
+    ours: str = "famfs",
+    log: bool = False,
+    sort: bool = True,
 ) -> None:
     """Draws horizontal bars, those whose names begin with `ours` in colour.
 
@@ -63,8 +69,11 @@ def bars(
         label: What the numbers are, with their unit.
         ours: How the names of our own bars begin.
         log: Whether the axis is logarithmic.
+        sort: Whether the longest bar is at the bottom; else the last one is.
     """
-    ordered = sorted(values.items(), key=lambda item: -item[1])
+    ordered = list(values.items())[::-1]
+    if sort:
+        ordered.sort(key=lambda item: -item[1])
     colours = [OURS if name.startswith(ours) else OTHERS for name, _ in ordered]
     drawn = axes.barh([name for name, _ in ordered], [v for _, v in ordered], color=colours)
     axes.bar_label(drawn, labels=[f" {value:,.3g}" for _, value in ordered], color="#495057")
