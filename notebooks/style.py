@@ -76,7 +76,7 @@ def bars(
         ordered.sort(key=lambda item: -item[1])
     colours = [OURS if name.startswith(ours) else OTHERS for name, _ in ordered]
     drawn = axes.barh([name for name, _ in ordered], [v for _, v in ordered], color=colours)
-    axes.bar_label(drawn, labels=[f" {value:,.3g}" for _, value in ordered], color="#495057")
+    axes.bar_label(drawn, labels=[f" {_shown(value)}" for _, value in ordered], color="#495057")
     axes.set_xlabel(label)
     if log:
         axes.set_xscale("log")
@@ -131,6 +131,10 @@ def _square(axes: Axes, unit: int, across: int, colour: str, hatch: str | None =
     )
     axes.add_patch(square)
     return square
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _mib(count: int) -> str:
