@@ -20,7 +20,12 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure(config):
-    """Takes it away, with what engines leave there."""
+    """Takes it away, with what engines leave there, and the volumes of kernels that were killed."""
+    import famfs
+
+    for mount in famfs.mounts():
+        if mount.mountpoint.startswith(str(config.stash[HOME])):
+            famfs.umount(mount.mountpoint, discard=mount.embedded)
     shutil.rmtree(config.stash[HOME], ignore_errors=True)
 
 
