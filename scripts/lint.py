@@ -175,8 +175,8 @@ CHECKS: dict[str, list[str] | Callable[[], list[str]]] = {
 }
 if (ROOT / "python").is_dir():
     CHECKS |= {
-        "ruff": [str(BIN / "ruff"), "check", "python", "tests"],
-        "ruff-format": [str(BIN / "ruff"), "format", "--check", "python", "tests"],
+        "ruff": [str(BIN / "ruff"), "check", "python", "tests", "notebooks"],
+        "ruff-format": [str(BIN / "ruff"), "format", "--check", "python", "tests", "notebooks"],
         "mypy": [str(BIN / "mypy"), "python"],
     }
 

@@ -268,6 +268,13 @@ def engines() -> list[Step]:
     return [pytest("engines", tests, binaries=prepare.ENGINES / "bin")]
 
 
+def notebooks() -> list[Step]:
+    """The notebooks from their first cells to their last, and then how they are kept."""
+    tests = ROOT / "tests" / "notebooks"
+    options = ("-c", str(tests / "pytest.ini"), "--nbmake", str(ROOT / "notebooks"), str(tests))
+    return [pytest("notebooks", *options, binaries=prepare.ENGINES / "bin")]
+
+
 KMOD_TOOLS = {
     "make": "make",
     "g++": "g++",
@@ -335,6 +342,7 @@ ALL = [
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests
     ),
     Suite("engines", "Ray, Spark, Dask and others", engines, prepare.engines, no_package),
+    Suite("notebooks", "each of them, run", notebooks, prepare.engines, no_package),
     Suite("kmod", "the module's maps, under sanitizers", kmod, prepare_kmod, no_module),
     Suite("vm", "the kernel module, in virtual machines", lab, prepare_lab, no_module),
 ]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from famfs import aio as aio
+    from famfs._embedded import Embedded, embedded
     from famfs._native import Ref
     from famfs._native import __version__ as __version__
     from famfs._watch import Event, Watch, watch
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
         Mount,
         Usage,
         df,
-        embedded,
         exists,
         ls,
         mkdir,
@@ -67,6 +67,7 @@ __all__ = [
     "Corrupt",
     "Dataset",
     "DeviceMap",
+    "Embedded",
     "Entry",
     "Event",
     "FamfsError",
@@ -110,6 +111,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "famfs._embedded": ("Embedded", "embedded"),
     "famfs._native": ("Ref", "__version__"),
     "famfs.build": ("create", "create_table"),
     "famfs.convert": ("publish",),
@@ -121,7 +123,6 @@ _MODULES = {
         "Mount",
         "Usage",
         "df",
-        "embedded",
         "exists",
         "ls",
         "mkdir",

@@ -21,7 +21,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from famfs import _watch, build, convert, dataset, transactions, volume
+from famfs import _embedded, _watch, build, convert, dataset, transactions, volume
 from famfs._blocks import Block, Transaction, finished, stoppable
 from famfs.errors import NotFound
 
@@ -397,9 +397,8 @@ async def embedded(size: Size | None = None) -> AsyncIterator[str]:
         >>> asyncio.run(main())
         False
     """
-    made = volume.embedded(size)
-    mountpoint = await finished(made.__enter__)
+    made = await finished(functools.partial(_embedded.embedded, size))
     try:
-        yield mountpoint
+        yield made.mountpoint
     finally:
-        await finished(functools.partial(made.__exit__, None, None, None))
+        await finished(made.close)

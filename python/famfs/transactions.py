@@ -258,5 +258,7 @@ class Transaction:
     def __repr__(self) -> str:
         """Whose it is, and how far it is."""
         role = "part of one" if self._takes_part else "owner"
-        state = "under way" if self._refs is None else f"committed, {len(self._refs)} files"
+        state = "under way"
+        if self._refs is not None:
+            state = f"committed, {len(self._refs)} {'file' if len(self._refs) == 1 else 'files'}"
         return f"<famfs.Transaction: {role}, {state}>"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import time
 import warnings
 from dataclasses import dataclass
@@ -14,11 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from famfs import _native
 from famfs._arguments import Size, read_mode, read_size
 from famfs._watch import end_of, is_over, pauses
-from famfs.errors import NotFound, NotMounted, Unsupported
+from famfs.errors import NotFound, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from famfs._native import Ref
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -398,48 +394,6 @@ def mounts() -> list[Mount]:
         True
     """
     return [_mount(found) for found in _native.mounts_list()]
-
-
-@contextlib.contextmanager
-def embedded(size: Size | None = None) -> Iterator[str]:
-    """Makes a private volume in this host's memory, which is gone at the end of the block.
-
-    Processes that have it mapped then keep what they have open, and nobody else gets at it. Where
-    the process is killed the volume stays: `mounts` lists it, and `umount` with `discard` gives its
-    memory back.
-
-    Args:
-        size: Its size, as for `mkfs`; by default a quarter of the memory that is available, 4 GiB
-            at most.
-
-    Yields:
-        Its mount point, a fresh directory.
-
-    Raises:
-        FamfsError: The size makes no volume.
-        NoSpace: The host has no room for it.
-
-    Example:
-        >>> import famfs
-        >>> with famfs.embedded(size="64MiB") as mnt:
-        ...     ref = famfs.publish(b"hello", f"{mnt}/greeting")
-        >>> famfs.exists(f"{mnt}/greeting")
-        Traceback (most recent call last):
-        famfs.errors.NotMounted: ...
-    """
-    wanted = read_size(size)
-    home = tempfile.mkdtemp(prefix="famfs-")
-    try:
-        mountpoint = os.path.join(os.path.realpath(home), "mnt")  # noqa: PTH118 - a str is yielded
-        try:
-            # Inside: what interrupts it is noticed when it has made the volume.
-            _native.embedded_mount(mountpoint, size=wanted)
-            yield mountpoint
-        finally:
-            with contextlib.suppress(NotMounted):
-                _native.umount(mountpoint, discard=True, force=True)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _entry(found: Any) -> Entry:  # noqa: ANN401

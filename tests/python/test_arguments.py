@@ -69,7 +69,7 @@ def test_what_is_no_size_is_refused_by_both(tmp_path, text):
 def test_sizes_that_make_no_volume(tmp_path, size):
     for call in (
         lambda: famfs.mkfs(tmp_path / "volume", size=size),
-        lambda: famfs.embedded(size=size).__enter__(),
+        lambda: famfs.embedded(size=size),
     ):
         with pytest.raises(famfs.FamfsError, match="size") as caught:
             call()

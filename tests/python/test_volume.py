@@ -282,6 +282,44 @@ def test_an_embedded_volume_is_gone_at_the_end():
     assert all(mount.mountpoint != mnt for mount in famfs.mounts())
 
 
+def test_an_embedded_volume_without_a_block(run):
+    volume = famfs.embedded(size="32MiB")
+    mnt = volume.mountpoint
+    assert os.fspath(volume) == mnt
+    assert mnt in repr(volume)
+    assert famfs.ls(volume) == []
+    famfs.publish(b"hello", f"{mnt}/x")
+    # A forked child ends with its copy of the object, and the volume stays.
+    child = os.fork()
+    if child == 0:
+        try:
+            volume.close()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert [entry.name for entry in famfs.ls(mnt)] == ["x"]
+    volume.close()
+    volume.close()
+    assert "closed" in repr(volume)
+    assert not os.path.exists(os.path.dirname(mnt))
+    with pytest.raises(famfs.NotMounted):
+        famfs.ls(mnt)
+    # Neither a process that ends nor an object that is forgotten leaves one.
+    for code in ("kept = made()", "made()"):
+        make = f"""
+            import famfs
+            def made():
+                volume = famfs.embedded(size="32MiB")
+                print(volume.mountpoint)
+                return volume
+            {code}
+        """
+        mnt = run(make).stdout.strip()
+        assert mnt.endswith("/mnt")
+        assert all(mount.mountpoint != mnt for mount in famfs.mounts())
+        assert not os.path.exists(os.path.dirname(mnt))
+
+
 def test_an_embedded_volume_goes_also_while_others_read_it():
     code = "import sys, famfs; d = famfs.open(sys.argv[1]).buffer(); print(1, flush=True); input(); print(bytes(d))"  # noqa: E501
     with famfs.embedded(size="32MiB") as mnt:
