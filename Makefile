@@ -29,8 +29,8 @@ bench: ## The benchmarks of Rust, of Python, and of the kernel module in guests
 demo: ## Publish real data in one process and open it in others
 	@bash scripts/demo.sh
 
-docs: ## The documentation of the Rust crates, every warning an error
-	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --all-features
+docs: ## The documentation, in target/site, and that of the Rust crates; every warning an error
+	@python3 scripts/docs.py
 
 wheel: ## The Python package, in dist/
 	@bash scripts/wheel.sh

@@ -268,6 +268,11 @@ def engines() -> list[Step]:
     return [pytest("engines", tests, binaries=prepare.ENGINES / "bin")]
 
 
+def docs() -> list[Step]:
+    """The documentation, built and looked through."""
+    return [pytest("docs", str(ROOT / "tests" / "docs"), binaries=prepare.DOCS / "bin")]
+
+
 KMOD_TOOLS = {
     "make": "make",
     "g++": "g++",
@@ -334,6 +339,7 @@ ALL = [
     Suite(
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests
     ),
+    Suite("docs", "the documentation, built without a warning", docs, prepare.docs, no_package),
     Suite("engines", "Ray, Spark, Dask and others", engines, prepare.engines, no_package),
     Suite("kmod", "the module's maps, under sanitizers", kmod, prepare_kmod, no_module),
     Suite("vm", "the kernel module, in virtual machines", lab, prepare_lab, no_module),
