@@ -23,6 +23,7 @@ class Docstrings(griffe.Extension):
         """Look through all of the package; others are not ours to change."""
         if pkg.path == "famfs":
             fill(pkg["_native"], importlib.import_module("famfs._native"))
+            name_awaited(pkg)
             show_examples(pkg)
 
 
@@ -35,6 +36,15 @@ def fill(stub: griffe.Object, thing: Any) -> None:  # noqa: ANN401 - whatever a 
         if found is not None and (text := inspect.getdoc(found)):
             member.docstring = griffe.Docstring(text, parent=member)
             fill(member, found)
+
+
+def name_awaited(package: griffe.Module) -> None:
+    """Say of what `famfs.aio` makes of a function which one that is."""
+    for name in package["aio"].exports or ():
+        member = package["aio"].members[str(name)]
+        if not member.is_alias and not member.docstring:
+            text = f"As [`famfs.{name}`][famfs.{name}], and to be awaited."
+            member.docstring = griffe.Docstring(text, parent=member)
 
 
 def show_examples(parent: griffe.Object) -> None:
