@@ -16,8 +16,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
@@ -32,21 +30,27 @@ ASK = "import sys; from famfs import _native; sys.exit(_native.run_cli(sys.argv[
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put pages in the places of folders."""
     generated = [f"{MODULES}{name}.md" for name in modules()]
-    there = [path.relative_to(config.docs_dir).as_posix() for path in pages(config.docs_dir)]
-    config.nav = unfold(config.nav or [], sorted([*there, *generated]))
+    names = {name: name.removeprefix(MODULES).removesuffix(".md") for name in generated}
+    for path in sorted(Path(config.docs_dir).rglob("*.md")):
+        names[path.relative_to(config.docs_dir).as_posix()] = title(path.read_text())
+    config.nav = unfold(config.nav or [], names)
     return config
 
 
-def pages(folder: str) -> Iterator[Path]:
-    """All pages below a folder."""
-    return Path(folder).rglob("*.md")
+def title(text: str) -> str:
+    r"""What a page is called in the navigation: what comes first in its heading.
+
+    >>> title("# Ray: references between tasks\n\nThe extra...")
+    'Ray'
+    """
+    return text.partition("\n")[0].removeprefix("# ").partition(":")[0]
 
 
-def unfold(nav: list[Any], names: list[str]) -> list[Any]:
-    """Put the names of pages in the places of the folders that a navigation names.
+def unfold(nav: list[Any], names: dict[str, str]) -> list[Any]:
+    """Put pages, of which the titles are known, in the places of folders in a navigation.
 
-    >>> unfold([{"A": "a.md"}, {"B": "b/"}, {"C": "c/"}], ["a.md", "b/x.md", "b/y.md"])
-    [{'A': 'a.md'}, {'B': ['b/x.md', 'b/y.md']}]
+    >>> unfold([{"A": "a.md"}, {"B": "b/"}, {"C": "c/"}], {"a.md": "a", "b/x.md": "X"})
+    [{'A': 'a.md'}, {'B': [{'X': 'b/x.md'}]}]
     """
     found = []
     for title, item in (next(iter(entry.items())) for entry in nav):
@@ -54,7 +58,7 @@ def unfold(nav: list[Any], names: list[str]) -> list[Any]:
             found.append({title: unfold(item, names)})
         elif not item.endswith("/"):
             found.append({title: item})
-        elif below := [name for name in names if name.startswith(item)]:
+        elif below := [{names[name]: name} for name in names if name.startswith(item)]:
             found.append({title: below})
     return found
 

@@ -65,9 +65,9 @@ def blocks(page):
 class Session:
     """A Python of its own: a terminal of the page."""
 
-    def __init__(self, home):
+    def __init__(self, home, python):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SHELL],
+            [python, "-c", SHELL],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -93,7 +93,7 @@ class Session:
         self.process.wait(timeout=60)
 
 
-def shell(home, code):
+def shell(home, code, python):
     done = subprocess.run(
         BASH,
         input=code,
@@ -102,12 +102,12 @@ def shell(home, code):
         cwd=home,
         timeout=100,
         check=False,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env=os.environ | {"PATH": f"{Path(python).parent}:{os.environ['PATH']}"},
     )
     return done.stdout, "" if done.returncode == 0 else f"{done.returncode}: {done.stderr}"
 
 
-def try_page(page, home, before="", after=""):
+def try_page(page, home, before="", after="", python=sys.executable):
     """Runs a page from its beginning to its end; a terminal is told by its block's title.
 
     Args:
@@ -115,6 +115,7 @@ def try_page(page, home, before="", after=""):
         home: The directory to run it in, where its volume's mount point is too, as `mnt`.
         before: What makes the names that a page's fragments find, in each of its Pythons.
         after: What is true afterwards, in the Python of blocks without a title.
+        python: The one to run it with; the command is where that is.
     """
     sessions = {}
     try:
@@ -123,11 +124,11 @@ def try_page(page, home, before="", after=""):
                 continue
             code = MOUNTS.sub(f"{home}/mnt", block.code)
             if block.language == "sh":
-                printed, ended = shell(home, code)
+                printed, ended = shell(home, code, python)
             else:
                 assert block.language == "python", f"{page.name}: {block.language} is not tried"
                 if block.title not in sessions:
-                    sessions[block.title] = Session(home)
+                    sessions[block.title] = Session(home, python)
                     assert not (ended := sessions[block.title].run(before)[1]), ended
                 printed, ended = sessions[block.title].run(code)
             assert not ended, f"{page.name}:\n{block.code}\n{ended}"
