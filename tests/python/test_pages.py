@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -152,3 +153,11 @@ def test_guarantees_are_shown_by_tests_that_are_there():
         assert re.search(rf"\b(?:def|fn) {name}\(", (ROOT / path).read_text()), f"{path}::{name}"
     guarantees = [row for row in rows("reliability.md") if row[0] not in {"guarantee", "---"}]
     assert all("::" in shown for _, shown in guarantees)
+
+
+def test_the_extras_are_those_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = {word for row in rows("install.md") for word in re.findall(r"`(\w+)`", row[0])}
+    # What is for who works on famfs is not for users; the demonstration names its own.
+    inner = {"bench", "demo", "docs", "engines", "packaging", "test"}
+    assert told == project["optional-dependencies"].keys() - inner
