@@ -24,7 +24,7 @@ class Docstrings(griffe.Extension):
         if pkg.path == "famfs":
             fill(pkg["_native"], importlib.import_module("famfs._native"))
             name_awaited(pkg)
-            show_examples(pkg)
+            polish(pkg)
 
 
 def fill(stub: griffe.Object, thing: Any) -> None:  # noqa: ANN401 - whatever a module holds
@@ -47,10 +47,12 @@ def name_awaited(package: griffe.Module) -> None:
             member.docstring = griffe.Docstring(text, parent=member)
 
 
-def show_examples(parent: griffe.Object) -> None:
-    """Make examples of all objects code that is shown as such."""
+def polish(parent: griffe.Object) -> None:
+    """Make examples of all objects code that is shown as such, and leave out what Python calls."""
     if parent.docstring:
         parent.docstring.value = EXAMPLE.sub("Examples:", parent.docstring.value)
-    for member in parent.members.values():
-        if not member.is_alias:
-            show_examples(member)
+    for name, member in list(parent.members.items()):
+        if name.startswith("__") and name not in {"__init__", "__all__"}:
+            del parent.members[name]
+        elif not member.is_alias:
+            polish(member)

@@ -81,6 +81,7 @@ def test_every_public_name_has_its_words(site):
     for words in (famfs.Ref.__doc__.splitlines()[0], famfs.Ref.uuid.__doc__):
         assert words in page.text
     assert "famfs.Dataset.to_numpy" in page.anchors, "what a class inherits is there too"
+    assert not [each for each in page.anchors if each and "famfs." in each and "._" in each]
 
 
 @pytest.mark.parametrize("name", famfs._SUBMODULES)
