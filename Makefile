@@ -1,6 +1,6 @@
 # Everything that is built, tested and tried here; each target sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help test test-fast test-torch test-engines test-vm lint bench demo docs wheel clean
+.PHONY: help test test-fast test-torch test-engines test-vm lint bench demo docs wheel install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -29,11 +29,14 @@ bench: ## The benchmarks of Rust, of Python, and of the kernel module in guests
 demo: ## Publish real data in one process and open it in others
 	@bash scripts/demo.sh
 
-docs: ## The documentation of the Rust crates, every warning an error
-	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --all-features
+docs: ## The documentation, in target/site, and that of the Rust crates; every warning an error
+	@python3 scripts/docs.py
 
-wheel: ## The Python package, in dist/
-	@bash scripts/wheel.sh
+wheel: ## The Python package for any Linux from glibc 2.28 on, and its sources, in dist/
+	@python3 scripts/package.py wheel
+
+install: ## The native command and what a system has of it, below DESTDIR for PREFIX (/usr)
+	@python3 scripts/package.py stage "$(DESTDIR)" "$(or $(PREFIX),/usr)"
 
 clean: ## Remove all that was built
 	@bash scripts/clean.sh

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo clean
-rm -rf target .venv .venv-torch .venv-engines .venv-docs dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+rm -rf target .venv .venv-torch .venv-engines .venv-docs .venv-package dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 rm -rf rust/famfs-core/fuzz/{target,corpus,artifacts}
 find python scripts tests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 rm -f python/famfs/_native*.so

@@ -6,8 +6,10 @@ if [ ! -f pyproject.toml ]; then
     echo "the Python package isn't in this tree yet (no pyproject.toml): nothing to show" >&2
     exit 1
 fi
-bash scripts/wheel.sh
-wheel=$(echo dist/famfs-*.whl)
+python3 scripts/prepare.py host venv
+rm -rf target/demo
+.venv/bin/maturin build --release --interpreter .venv/bin/python --out target/demo
+wheel=$(echo target/demo/famfs-*.whl)
 .venv/bin/pip install --quiet "$wheel[demo]"
 # The same version may be installed already, built from other sources.
 .venv/bin/pip install --quiet --force-reinstall --no-deps "$wheel"

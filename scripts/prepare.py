@@ -18,6 +18,7 @@ BIN = VENV / "bin"
 TORCH = ROOT / ".venv-torch"
 ENGINES = ROOT / ".venv-engines"
 DOCS = ROOT / ".venv-docs"
+PACKAGE = ROOT / ".venv-package"
 PANDAS_2 = VENV / "pandas-2"
 PYPROJECT = ROOT / "pyproject.toml"
 OLD_PANDAS = ("pandas>=2.2,<3", "pytz")
@@ -155,12 +156,24 @@ def over_package(place: Path, *extras: str) -> None:
     The package and what else its tests need are where they are; what the extras add is here alone.
     """
     package()
-    python = place / "bin" / "python"
-    if not python.exists():
-        run(sys.executable, "-m", "venv", "--clear", place)
+    python = environment(place)
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     places = [output(BIN / "python", "-c", ask), output(python, "-c", ask)]
     (Path(places[1]) / "famfs.pth").write_text(f"{ROOT / 'python'}\n{places[0]}\n")
+    install(place, *extras)
+
+
+def environment(place: Path) -> Path:
+    """Make a virtual environment where there is none yet, and say which Python it has."""
+    python = place / "bin" / "python"
+    if not python.exists():
+        run(sys.executable, "-m", "venv", "--clear", place)
+    return python
+
+
+def install(place: Path, *extras: str) -> None:
+    """Install what extras ask for, without the package itself, unless that has been done."""
+    python = place / "bin" / "python"
     wanted = [each for extra in extras for each in requirements(extra)]
     stamp = place / "wanted"
     if not stamp.exists() or stamp.read_text() != "\n".join(wanted):
@@ -195,6 +208,13 @@ def engines() -> None:
 def docs() -> None:
     """Make an environment that builds the documentation."""
     over_package(DOCS, "docs")
+
+
+def packaging() -> None:
+    """Make an environment that builds what is handed out; the package is not in it."""
+    venv()
+    environment(PACKAGE)
+    install(PACKAGE, "packaging")
 
 
 def output(*command: str | Path) -> str:
@@ -244,7 +264,7 @@ def signature() -> str:
 
 def main() -> int:
     """Prepare the parts named on the command line."""
-    every = (host, venv, package, pandas_2, torch, engines, docs)
+    every = (host, venv, package, pandas_2, torch, engines, docs, packaging)
     parts = {part.__name__.replace("_", "-"): part for part in every}
     try:
         for name in sys.argv[1:]:

@@ -275,6 +275,23 @@ def notebooks() -> list[Step]:
     return [pytest("notebooks", *options, binaries=prepare.ENGINES / "bin")]
 
 
+def docs() -> list[Step]:
+    """The documentation, built and looked through."""
+    return [pytest("docs", str(ROOT / "tests" / "docs"), binaries=prepare.DOCS / "bin")]
+
+
+def prepare_packaging() -> None:
+    """What builds and checks what is handed out."""
+    prepare.host()
+    prepare.packaging()
+    prepare.apt({"systemd": "systemd-analyze"})
+
+
+def packaging() -> list[Step]:
+    """Wheel, sources and the tree for a system."""
+    return [pytest("package", str(ROOT / "tests" / "package"), binaries=prepare.PACKAGE / "bin")]
+
+
 KMOD_TOOLS = {
     "make": "make",
     "g++": "g++",
@@ -341,6 +358,8 @@ ALL = [
     Suite(
         "command", "the famfs command, as one types it", command, prepare.package, no_command_tests
     ),
+    Suite("docs", "the documentation, built without a warning", docs, prepare.docs, no_package),
+    Suite("package", "what is handed out", packaging, prepare_packaging, no_package),
     Suite("engines", "Ray, Spark, Dask and others", engines, prepare.engines, no_package),
     Suite("notebooks", "each of them, run", notebooks, prepare.engines, no_package),
     Suite("kmod", "the module's maps, under sanitizers", kmod, prepare_kmod, no_module),

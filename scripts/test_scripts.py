@@ -11,6 +11,7 @@ from pathlib import Path
 import bench
 import bench_report
 import counting
+import docs_hooks
 import fuzz
 import instructions
 import lint
@@ -24,7 +25,7 @@ def load_tests(
     _loader: unittest.TestLoader, tests: unittest.TestSuite, _pattern: str | None
 ) -> unittest.TestSuite:
     """Run the examples of the scripts' documentation too."""
-    for module in (bench, bench_report, counting, fuzz, lint):
+    for module in (bench, bench_report, counting, docs_hooks, fuzz, lint):
         tests.addTests(doctest.DocTestSuite(module))
     return tests
 

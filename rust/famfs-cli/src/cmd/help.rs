@@ -50,6 +50,7 @@ fn page(command: &Command, name: &str) -> Result<Vec<u8>> {
     let title = name.to_uppercase();
     clap_mangen::Man::new(command.clone())
         .title(title)
+        .source(concat!("famfs ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)?;
     Ok(page)
 }
