@@ -31,7 +31,13 @@ class FamfsReader(DataSourceReader):  # type: ignore[misc]
         """What of it is wanted: columns of the table's types, by their names."""
         self._path = str(dataset.path)
         there = _types.spark_schema(dataset.schema, self._path)
-        wanted = [name for name in schema.names if name in there.names]
+        wanted = schema.names
+        missing = [name for name in wanted if name not in there.names]
+        if missing:
+            raise Unsupported(
+                f"{self._path} has no column {missing[0]!r}, which the schema that was given has; "
+                "leave the schema away, or name columns of the table"
+            )
         differs = _types.same_types(schema, _types.selected(there, wanted))
         if differs:
             raise Unsupported(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from famfs._native import Ref
     from famfs.dataset import Dataset
 
+_TIMES = "spark.sql.timeType.enabled"
+
 Work: TypeAlias = Callable[[pa.RecordBatch], Any]
 """Called on a worker with a record batch that lies in the volume."""
 
@@ -104,7 +106,12 @@ class Table:
         """
         spark = session(spark)
         # Looked at here, so that what is wrong is one of this package's errors.
-        _ = self.schema
+        times = [field.name for field in self.schema if "time(" in field.dataType.simpleString()]
+        if times and spark.conf.get(_TIMES) == "false":
+            raise Unsupported(
+                f"{self._dataset.path}: column {times[0]!r} is of times of day, which this Spark "
+                f'has only by spark.conf.set("{_TIMES}", "true"); set it, or leave the column out'
+            )
         register(spark)
         parts = self._cut(spark, partitions)
         files = getattr(self._dataset, "files", [self._dataset])

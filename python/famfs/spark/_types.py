@@ -270,10 +270,13 @@ class Columns:
         return array.cast(options=options)
 
     def _list(self, array: pa.Array, kind: pa.DataType) -> pa.Array:
-        array = _from_zero(array.cast(pa.list_(array.type.value_field)))
+        # By lengths and items, which all kinds of lists have: a cast of views is not valid.
+        lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())
+        ends = pc.cumulative_sum_checked(lengths).cast(pa.int32())
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
         mask = array.is_null() if array.null_count else None
-        values = self._made(array.values, kind.value_type)
-        return pa.ListArray.from_arrays(array.offsets, values, type=kind, mask=mask)
+        values = self._made(array.flatten(), kind.value_type)
+        return pa.ListArray.from_arrays(offsets, values, type=kind, mask=mask)
 
     def _mapping(self, array: pa.Array, kind: pa.DataType) -> pa.Array:
         array = _from_zero(array)
