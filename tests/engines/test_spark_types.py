@@ -199,7 +199,10 @@ def test_filters_are_handed_down(spark, at, capsys):
 
 def test_a_session_that_hands_no_filters_down_reads_too(spark, at):
     famfs.publish(numbers(), f"{at}/t")
-    other = spark.newSession()
-    other.dataSource.register(famfs.spark.FamfsDataSource)
-    assert other.conf.get("spark.sql.python.filterPushdown.enabled") == "false"
-    assert other.read.format("famfs").load(f"{at}/t").filter("a < 7").count() == 7
+    spark.conf.unset("spark.sql.python.filterPushdown.enabled")
+    assert spark.conf.get("spark.sql.python.filterPushdown.enabled") == "false"
+    spark.dataSource.register(famfs.spark.FamfsDataSource)
+    try:
+        assert spark.read.format("famfs").load(f"{at}/t").filter("a < 7").count() == 7
+    finally:
+        famfs.spark.register(spark)

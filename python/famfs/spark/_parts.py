@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import famfs
@@ -11,7 +13,7 @@ from famfs.errors import NotMounted, Unsupported
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from famfs._native import Ref
     from famfs.dataset import Dataset
@@ -106,7 +108,8 @@ def of_refs(path: str, text: str) -> Dataset:
         3
     """
     refs = [famfs.Ref(ref) for ref in json.loads(text)]
-    return famfs.open(refs[0]) if len(refs) == 1 else restore(path, refs)
+    with remedied():
+        return famfs.open(refs[0]) if len(refs) == 1 else restore(path, refs)
 
 
 def cut(dataset: Dataset, count: int | None = None, *, at_least: int = 1) -> list[Dataset]:
@@ -147,11 +150,11 @@ def _bytes(dataset: Dataset) -> int:
     return int(first.nbytes / first.num_rows * dataset.num_rows)
 
 
-def open_here(part: Dataset | bytes) -> Dataset:
+def open_here(part: bytes) -> Dataset:
     """Opens a part on a worker.
 
     Args:
-        part: Its pickle, or what was unpickled.
+        part: Its pickle.
 
     Returns:
         The part.
@@ -166,17 +169,34 @@ def open_here(part: Dataset | bytes) -> Dataset:
         >>> _parts.open_here(pickle.dumps(ds)).num_rows
         3
     """
-    import pickle
+    with remedied():
+        return pickle.loads(part)  # type: ignore[no-any-return]  # noqa: S301 - the driver's
 
+
+@contextlib.contextmanager
+def remedied() -> Iterator[None]:
+    """Tells what mends a worker that lacks a volume which the driver has.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        NotMounted: The block raised it.
+
+    Example:
+        >>> import famfs
+        >>> from famfs.spark import _parts
+        >>> with _parts.remedied():
+        ...     famfs.open("/nowhere/t")
+        Traceback (most recent call last):
+        famfs.errors.NotMounted: on a worker of Spark: /nowhere/t: ...
+    """
     try:
-        return pickle.loads(part) if isinstance(part, bytes) else part  # noqa: S301 - the driver's
+        yield
     except NotMounted as error:
-        raise NotMounted(f"on a worker of Spark: {error}; {REMEDY}") from error
-
-
-REMEDY = (
-    "every host that runs executors mounts the volume (`famfs mount`), or the session is made with "
-    "spark.executorEnv.FAMFS_MOUNTS=DEVICE=MOUNTPOINT; without either, "
-    "spark.createDataFrame(famfs.open(path).to_arrow()) sends them a copy"
-)
-"""What mends a worker that lacks a volume."""
+        raise NotMounted(
+            f"on a worker of Spark: {error}; every host that runs executors mounts the volume "
+            "(`famfs mount`), or the session is made with spark.executorEnv.FAMFS_MOUNTS="
+            "DEVICE=MOUNTPOINT; without either, "
+            "spark.createDataFrame(famfs.open(path).to_arrow()) sends them a copy"
+        ) from error

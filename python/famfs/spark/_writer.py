@@ -16,7 +16,7 @@ from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
 
 import famfs
 from famfs import _keeper
-from famfs.errors import AlreadyExists, FamfsError, NotFound, NotMounted, Unsupported
+from famfs.errors import AlreadyExists, FamfsError, NotFound, Unsupported
 from famfs.spark import _parts, _types
 
 if TYPE_CHECKING:
@@ -76,10 +76,8 @@ class FamfsWriter(DataSourceArrowWriter):  # type: ignore[misc]
 
         reader = pa.RecordBatchReader.from_batches(self._schema, rows())
         try:
-            with famfs.transaction(token=self._keeper.token) as part:
+            with _parts.remedied(), famfs.transaction(token=self._keeper.token) as part:
                 part.publish(reader, f"{self._path}/{name}", overwrite=self._keeper.overwrite)
-        except NotMounted as error:
-            raise NotMounted(f"on a worker of Spark: {error}; {_parts.REMEDY}") from error
         except AlreadyExists:
             # All of it is there by another attempt, or will be: the commit finds out.
             return Filled(name, by_another=True)
