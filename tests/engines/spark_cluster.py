@@ -13,6 +13,7 @@ import pytest
 import famfs
 
 MIB = 1 << 20
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,9 @@ def cluster(tmp_path_factory):
             map={
                 "spark.driver.memory": "1g",
                 "spark.executor.memory": "1g",
+                # Short queries end before a compiler that takes its time is done.
+                "spark.driver.extraJavaOptions": JAVA,
+                "spark.executor.extraJavaOptions": JAVA,
                 "spark.executorEnv.FAMFS_MOUNTS": pairs[0],
                 "spark.sql.shuffle.partitions": "2",
                 "spark.sql.warehouse.dir": str(folder / "warehouse"),
