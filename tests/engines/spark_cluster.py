@@ -43,6 +43,7 @@ def cluster(tmp_path_factory):
                 "spark.executor.extraJavaOptions": JAVA,
                 "spark.executorEnv.FAMFS_MOUNTS": pairs[0],
                 "spark.sql.shuffle.partitions": "2",
+                "spark.task.maxFailures": "2",
                 "spark.sql.warehouse.dir": str(folder / "warehouse"),
                 "spark.ui.enabled": "false",
                 "spark.ui.showConsoleProgress": "false",

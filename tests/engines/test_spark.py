@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -185,6 +187,14 @@ def test_an_engine_that_is_missing_or_too_old(run, before, says):
     assert done.returncode == 1
     assert "ImportError" in done.stderr
     assert says in done.stderr
+
+
+def test_the_examples_in_docstrings():
+    root = PAGE.parents[2]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "python/famfs/spark"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 15
 
 
 def test_the_page(spark, at, capsys):
