@@ -6,6 +6,7 @@ process. So a process of its own, the keeper, owns it from the plan to the commi
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -131,7 +132,8 @@ def begin(path: str, schema: StructType, mode: str) -> FamfsWriter:
     """
     if mode not in MODES:
         raise Unsupported(f"option mode={mode!r}: the modes are {', '.join(MODES)}")
-    path = path.rstrip("/")
+    # Executors work in directories of their own.
+    path = os.path.abspath(path)  # noqa: PTH100 - paths of volumes are strings
     arrow = _types.arrow_schema(schema)
     # One table may have nulls where another has none: parts are tables of one schema.
     arrow = pa.schema([field.with_nullable(True) for field in arrow])  # noqa: FBT003
@@ -144,10 +146,12 @@ def begin(path: str, schema: StructType, mode: str) -> FamfsWriter:
             f"{path} is a file, and Spark writes a directory of parts: write to another path, or "
             "remove it first with famfs.remove"
         )
-    if any(mount.mountpoint == path for mount in famfs.mounts()):
+    if os.path.realpath(path) in {mount.mountpoint for mount in famfs.mounts()}:
         raise Unsupported(f"{path} is the volume itself: name a directory in it")
     if mode == "error":
-        raise AlreadyExists(17, f"{path}: there is something; mode append or overwrite", path)
+        raise AlreadyExists(
+            errno.EEXIST, f"{path}: there is something; mode append or overwrite", path
+        )
     files = [entry for entry in famfs.ls(path) if entry.kind != "directory"]
     others = [entry.name for entry in files if entry.kind != "table"]
     if others:
