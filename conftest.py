@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
+
+# What works with an engine can't be imported without it; its examples run in `make test-engines`.
+_ENGINES = {"python/famfs/spark": "pyspark"}
+collect_ignore = [path for path, name in _ENGINES.items() if not importlib.util.find_spec(name)]
 
 
 @pytest.fixture(scope="session")

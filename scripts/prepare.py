@@ -232,8 +232,8 @@ def rivals() -> None:
     wanted.append((VINEYARD / "bin" / "python", VINEYARD_NEEDS))
     for python, requirement in wanted:
         try:
-            # One that Vineyard needs has no wheel, and nothing to compile.
-            options = ("--only-binary=:all:", "--no-binary=lazy-import")
+            # One that Vineyard needs has no wheel, nor has Spark, and nothing to compile.
+            options = ("--only-binary=:all:", "--no-binary=lazy-import,pyspark")
             run(python, "-m", "pip", "install", "--quiet", *options, requirement)
         except NotReadyError as error:
             print(f"{requirement} is left out: {error}", flush=True)

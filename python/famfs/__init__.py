@@ -138,7 +138,7 @@ _MODULES = {
     "famfs._watch": ("Event", "Watch", "watch"),
 }
 # Modules that are there by their names, and imported when they are first used.
-_SUBMODULES = ("aio",)
+_SUBMODULES = ("aio", "spark")
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
