@@ -193,6 +193,33 @@ impl Map {
         }
     }
 
+    /// Where in the file the byte at `at` of the device stands: [`Self::resolve`] the other way
+    /// round. `None` where no extent has it, or it is past what the map can hold.
+    #[must_use]
+    pub fn position(&self, device: DeviceIndex, at: DevOff) -> Option<FileOff> {
+        let mut before = 0;
+        for (strip, extent) in (0..).zip(self.extents().iter()) {
+            let skip = at.0.checked_sub(extent.offset.0);
+            let Some(skip) = skip.filter(|&skip| extent.device == device && skip < extent.len.0)
+            else {
+                before += extent.len.0;
+                continue;
+            };
+            let position = match self {
+                Self::Simple(_) => before + skip,
+                Self::Interleaved { chunk_size, strips } => {
+                    let stripe = skip.checked_div(chunk_size.0)?;
+                    let chunk = stripe
+                        .checked_mul(strips.len() as u64)?
+                        .checked_add(strip)?;
+                    chunk.checked_mul(chunk_size.0)? + skip % chunk_size.0
+                }
+            };
+            return (position < self.capacity()).then_some(FileOff(position));
+        }
+        None
+    }
+
     /// The runs that make up `len` bytes from `at` on, in the file's order, neighbours joined.
     ///
     /// Ends early where the map does.
@@ -303,6 +330,33 @@ mod tests {
             .map(|r| r.len.0)
             .sum();
         assert_eq!(total, 10 * MIB);
+    }
+
+    #[test]
+    fn positions_are_the_inverse_of_runs() {
+        let simple = [30, 10, 20].map(|at| Extent::primary(at * MIB, 4 * MIB));
+        let maps = [striped(), Map::Simple(Extents::new(&simple).unwrap())];
+        for map in maps {
+            for at in (0..map.capacity()).step_by(500_009) {
+                let run = map.resolve(FileOff(at)).unwrap();
+                assert_eq!(map.position(run.device, run.offset), Some(FileOff(at)));
+                assert_eq!(map.position(DeviceIndex(1), run.offset), None);
+            }
+        }
+        let at = |map: &Map, at| map.position(DeviceIndex::PRIMARY, DevOff(at));
+        assert_eq!(at(&striped(), 99 * MIB), None);
+        assert_eq!(at(&striped(), 106 * MIB), None);
+        assert_eq!(at(&Map::empty(), 0), None);
+        let mut strips = *striped().extents();
+        strips.items[2].len = ByteLen(4 * MIB);
+        let short = Map::Interleaved {
+            chunk_size: ByteLen(2 * MIB),
+            strips,
+        };
+        // Behind the chunk that the short strip can't hold, though the strip itself has room.
+        assert_eq!(at(&short, 104 * MIB), Some(FileOff(12 * MIB)));
+        assert_eq!(at(&short, 304 * MIB), Some(FileOff(14 * MIB)));
+        assert_eq!(at(&short, 204 * MIB), None);
     }
 
     #[test]

@@ -148,6 +148,16 @@ impl Namespace {
             .filter(NodeRef::is_live)
     }
 
+    /// All that entries from `slot` on have made, in the order of the log, also what was replaced or
+    /// deleted since.
+    pub fn made_since(&self, slot: Slot) -> impl Iterator<Item = NodeRef<'_>> {
+        let first = self.nodes.partition_point(|node| node.slot < slot);
+        (first..self.nodes.len()).map(|at| NodeRef {
+            names: self,
+            id: NodeId(at),
+        })
+    }
+
     /// The names in the directory at `path`, in the order of the log; `None` where no directory
     /// is there. The empty path is the root.
     #[must_use]

@@ -8,7 +8,7 @@ use std::{
     marker::PhantomData,
     ptr,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicPtr, Ordering},
     },
 };
@@ -53,6 +53,25 @@ impl<T: Default + Send> PerProcess<T> {
     /// A thread that panicked while it held the lock does not poison it: keep only what is whole
     /// between any two statements.
     pub fn lock(&'static self) -> MutexGuard<'static, T> {
+        self.lock_from(|_| T::default())
+    }
+
+    /// The value, locked; a forked child begins with a copy of its parent's.
+    ///
+    /// For what is true of both, such as where memory is mapped. Where another thread of the parent
+    /// held the lock when the child was forked, the child finds the default all the same.
+    pub fn lock_inherited(&'static self) -> MutexGuard<'static, T>
+    where
+        T: Clone,
+    {
+        self.lock_from(|parent| match parent.try_lock() {
+            Ok(value) => value.clone(),
+            Err(TryLockError::Poisoned(value)) => value.into_inner().clone(),
+            Err(TryLockError::WouldBlock) => T::default(),
+        })
+    }
+
+    fn lock_from(&'static self, inherit: impl Fn(&Mutex<T>) -> T) -> MutexGuard<'static, T> {
         let generation = fork::generation();
         loop {
             let found = self.current.load(Ordering::Acquire);
@@ -62,11 +81,14 @@ impl<T: Default + Send> PerProcess<T> {
             {
                 return held.value.lock().unwrap_or_else(PoisonError::into_inner);
             }
+            // SAFETY: as above.
+            let parent = unsafe { found.as_ref() };
+            let value = parent.map_or_else(T::default, |parent| inherit(&parent.value));
             // Leaked on purpose, once per process: the one that it replaces may be locked by a
             // thread that is not here.
             let fresh = Box::into_raw(Box::new(Held {
                 generation,
-                value: Mutex::default(),
+                value: Mutex::new(value),
             }));
             let raced =
                 self.current
@@ -103,5 +125,22 @@ mod tests {
         });
         assert_eq!(ended, Ended::Exited(0));
         assert_eq!(*held, [1]);
+    }
+
+    static INHERITED: PerProcess<Vec<u32>> = PerProcess::new();
+
+    #[test]
+    fn a_child_inherits_what_nobody_held() {
+        INHERITED.lock_inherited().push(1);
+        let ended = in_child(|| {
+            INHERITED.lock_inherited().push(2);
+            assert_eq!(*INHERITED.lock_inherited(), [1, 2]);
+        });
+        assert_eq!(ended, Ended::Exited(0));
+        let held = INHERITED.lock_inherited();
+        assert_eq!(*held, [1]);
+        let ended = in_child(|| assert!(INHERITED.lock_inherited().is_empty()));
+        assert_eq!(ended, Ended::Exited(0));
+        drop(held);
     }
 }

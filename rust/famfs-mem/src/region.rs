@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::{
     PerProcess, Piece, above_standard, guard,
+    located::Listed,
     mapping::Mapping,
     memory::{Fault, Memory, RegionOff, check},
     patches::Patches,
@@ -105,6 +106,8 @@ pub enum MapError {
 /// A volume's memory in this process.
 #[derive(Debug)]
 pub struct Region {
+    /// First, so that it goes before the addresses do.
+    _listed: Listed,
     /// To be read; where files are attached, also to be written, as each of them allows.
     mapping: Mapping,
     /// To be written, from the first store on.
@@ -171,7 +174,15 @@ impl Region {
             (mapping, None)
         };
         let mapping = mapping.map_err(system("map"))?;
+        let all = Piece {
+            at: RegionOff(0),
+            len: mapping.len(),
+        };
+        // It was mapped, so its length is one of addresses.
+        let len = usize::try_from(all.len).unwrap_or(0);
+        let base = mapping.base().addr();
         let region = Arc::new(Self {
+            _listed: Listed::new(base, len, source.identity(), &[all]),
             mapping,
             stores: OnceLock::new(),
             // Parts have rights of their own.

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     MapError, Region, RegionOff,
     guard::{self, Stopped},
+    located::Listed,
     memory::{Fault, Memory, check},
     stitch::Stitched,
 };
@@ -43,8 +44,8 @@ struct Shared {
     base: *const u8,
     len: usize,
     pieces: Box<[Piece]>,
-    /// Holds the addresses, where the region's own do not serve.
-    _stitched: Option<Stitched>,
+    /// Holds the addresses, where the region's own do not serve; what lists them goes first.
+    _stitched: Option<(Listed, Stitched)>,
 }
 
 // SAFETY: the bytes behind `base` are read only, and promised not to be written by anybody; the
@@ -95,6 +96,10 @@ impl Region {
             len,
             size: self.len(),
         })?;
+        let stitched = stitched.map(|stitched| {
+            let listed = Listed::new(base.addr(), len, self.identity(), &pieces);
+            (listed, stitched)
+        });
         let region = Arc::clone(self);
         let shared = Arc::new(Shared {
             region,

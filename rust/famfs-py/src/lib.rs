@@ -38,7 +38,7 @@ mod _native {
     #[pymodule_export]
     use super::publish::{publish_array, publish_bytes, publish_table};
     #[pymodule_export]
-    use super::reference::{Ref, restore_ref};
+    use super::reference::{Ref, locate, restore_ref};
     #[pymodule_export]
     use super::tensors::publish_tensors;
     #[pymodule_export]

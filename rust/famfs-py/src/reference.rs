@@ -117,6 +117,18 @@ pub(crate) enum SomeColumns {
     One(u64),
 }
 
+/// The published file that holds `length` bytes at an address of this process, and where in it they
+/// begin; None for all other memory.
+#[pyfunction]
+pub(crate) fn locate(py: Python<'_>, address: usize, length: usize) -> Option<(Ref, u64)> {
+    // Asked of every array that is pickled: most are nobody's, which is told at once.
+    famfs::mem::locate(address, length)?;
+    let found = py.detach(|| famfs::locate(address, length))?;
+    let path = RelPath::new(&found.file.path).ok()?;
+    let inner = famfs_data::Ref::new(found.volume.uuid(), path, found.file.slot);
+    Some((Ref { inner }, found.at.0))
+}
+
 type Parts = (Py<PyBytes>, Py<PyBytes>, u64, Option<String>);
 
 /// Makes a reference of its parts; for pickle.

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use famfs_core::path::{PathError, RelPath};
-use famfs_mem::{PerProcess, Region};
+use famfs_mem::{Identity, PerProcess, Region};
 use famfs_sys::{dax, holders};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -238,7 +238,7 @@ impl Resolved {
 }
 
 /// The volumes that this process has open, by device and locality: one mapping each, kept.
-static VOLUMES: PerProcess<HashMap<(PathBuf, Option<bool>), Volume>> = PerProcess::new();
+pub(crate) static VOLUMES: PerProcess<HashMap<(PathBuf, Option<bool>), Volume>> = PerProcess::new();
 
 impl Mount {
     /// Whether its device or backing file is there; what the environment names is taken to be.
@@ -313,9 +313,11 @@ impl Mount {
 }
 
 /// Whether the path still leads to what the volume has open.
-fn is_at(volume: &Volume, path: &Path) -> bool {
-    let identity = volume.identity();
-    let path = &volume.shown_by(path);
+pub(crate) fn is_at(volume: &Volume, path: &Path) -> bool {
+    is_identity(&volume.shown_by(path), &volume.identity())
+}
+
+pub(crate) fn is_identity(path: &Path, identity: &Identity) -> bool {
     fs::metadata(path).is_ok_and(|found| {
         if identity.rdev != 0 {
             return found.rdev() == identity.rdev;

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use famfs_core::check::Fatal;
@@ -24,6 +24,7 @@ use crate::coherence::{Coherence, FIRST_LINE, Locality, Pulse};
 use crate::error::{Error, Result};
 use crate::host;
 use crate::kernel::{self, KernelFiles};
+use crate::locate::Places;
 use crate::writer::Writer;
 
 /// Entries that are read at once.
@@ -66,6 +67,8 @@ pub(crate) struct Inner {
     /// log's counters are the same.
     judged: AtomicU64,
     state: RwLock<State>,
+    /// Which file's bytes lie where, as far as somebody asked.
+    places: Mutex<Places>,
     /// Files whose range was made safe to be read in this process.
     pub(crate) acquired: Mutex<HashSet<Slot>>,
     /// What writing takes; made when it is first needed.
@@ -156,6 +159,7 @@ impl Volume {
                     replay,
                     seen: Vec::new(),
                 }),
+                places: Mutex::default(),
                 acquired: Mutex::new(HashSet::new()),
                 writer: Mutex::new(None),
                 generation,
@@ -343,6 +347,10 @@ impl Inner {
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
