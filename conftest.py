@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
+
+# What needs an engine where it is imported is run in the engines' environment alone.
+collect_ignore = [] if importlib.util.find_spec("ray") else ["python/famfs/ray"]
 
 
 @pytest.fixture(scope="session")

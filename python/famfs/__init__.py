@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from famfs import aio as aio
+    from famfs import ray as ray
     from famfs._native import Ref
     from famfs._native import __version__ as __version__
     from famfs._watch import Event, Watch, watch
@@ -133,7 +134,7 @@ _MODULES = {
     "famfs._watch": ("Event", "Watch", "watch"),
 }
 # Modules that are there by their names, and imported when they are first used.
-_SUBMODULES = ("aio",)
+_SUBMODULES = ("aio", "ray")
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
