@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -305,3 +307,21 @@ def test_publish_and_subscribe(ray_cluster, volume, place):
     waiting = subscriber.remote(5)
     ray.get(publisher.remote(5))
     assert ray.get(waiting) == [(True, step) for step in range(5)]
+
+
+# The how-to page
+
+
+def test_the_page_runs_as_it_stands(run):
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "ray.md"
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 6
+    options = "num_cpus=2, object_store_memory=100 << 20, include_dashboard=False"
+    options += ", log_to_driver=False, "
+    with famfs.embedded(size="256MiB") as mnt:
+        code = "\n".join(blocks).replace("/mnt/famfs", mnt)
+        code = code.replace("ray.init(", f"ray.init({options}")
+        assert (
+            run("import os\nos.environ['RAY_USAGE_STATS_ENABLED'] = '0'\n" + code).returncode == 0
+        )
+        assert famfs.open(f"{mnt}/step-2").to_numpy()[0] == 2
