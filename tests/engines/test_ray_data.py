@@ -27,7 +27,7 @@ def test_data_outlives_the_driver_and_the_cluster(volume, run):
         import os, sys
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         import numpy as np, ray, famfs.ray
-        ray.init(num_cpus=1, object_store_memory=100 << 20, include_dashboard=False,
+        ray.init(address="local", num_cpus=1, object_store_memory=100 << 20, include_dashboard=False,
                  log_to_driver=False, runtime_env=famfs.ray.runtime_env())
 
         @ray.remote
@@ -316,7 +316,7 @@ def test_the_page_runs_as_it_stands(run):
     page = Path(__file__).parents[2] / "docs" / "how-to" / "ray.md"
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 6
-    options = "num_cpus=2, object_store_memory=100 << 20, include_dashboard=False"
+    options = "address='local', num_cpus=2, object_store_memory=100 << 20, include_dashboard=False"
     options += ", log_to_driver=False, "
     with famfs.embedded(size="256MiB") as mnt:
         code = "\n".join(blocks).replace("/mnt/famfs", mnt)

@@ -19,12 +19,15 @@ from famfs.transactions import transaction
 from famfs.volume import exists, mkdir, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
 
     from famfs._native import Ref
     from famfs.transactions import Transaction
+
+_BLOCK = 1 << 16
+"""Rows that are worked on at once; 512 KiB of a column."""
 
 
 def shuffle(
@@ -127,46 +130,77 @@ def _nodes_here() -> list[str]:
 
 def _ordered(share: Dataset, keys: list[str], n: int, name: str, token: str) -> list[int]:
     """Publishes a share of the rows in the order of their parts; where each part ends."""
-    import numpy as np
-
-    parts = _parts_of(share, keys, n)
-    # Of small integers numpy's stable sort counts, and takes one pass.
-    order = np.argsort(parts, kind="stable")
+    parts, ends = _parts_of(share, keys, n)
     with transaction(token=token) as tx:
-        _place(tx, share, order, name)
-    ends: list[int] = np.bincount(parts, minlength=n).cumsum().tolist()
-    return ends
+        _place(tx, share, parts, ends, name)
+    found: list[int] = ends.tolist()
+    return found
 
 
-def _place(tx: Transaction, share: Dataset, order: np.ndarray[Any, Any], name: str) -> None:
-    """Publishes rows in another order; numbers are gathered where they stay."""
+def _place(
+    tx: Transaction,
+    share: Dataset,
+    parts: np.ndarray[Any, Any],
+    ends: np.ndarray[Any, Any],
+    name: str,
+) -> None:
+    """Publishes rows in the order of their parts; numbers are gathered where they stay."""
     import numpy as np
 
     schema = share.schema
-    numbers: dict[str, Any] = {}
-    if len(order) and len(set(schema.names)) == len(schema.names):
-        numbers = {column: _numbers(share[column]) for column in schema.names}
-    if not numbers or any(values is None for values in numbers.values()):
-        others = [column for column, values in numbers.items() if values is None]
-        taken = {column: share[column].take(order) for column in others}
-    else:
-        taken = {}
-    sizes = {column: _texts(values) for column, values in taken.items()}
+    rows = len(parts)
+    if not rows or len(set(schema.names)) < len(schema.names):
+        tx.publish(share.take(np.argsort(parts, kind="stable")), name)
+        return
+    columns = {column: _numbers(share[column]) for column in schema.names}
+    numbers = {column: values for column, values in columns.items() if values is not None}
+    others: dict[str, Any] = {}
+    if len(numbers) < len(columns):
+        # Of small integers numpy's stable sort counts, and takes one pass.
+        order = np.argsort(parts, kind="stable")
+        others = {name: share[name].take(order) for name in columns if name not in numbers}
+    sizes = {column: size for column, values in others.items() if (size := _texts(values))}
     with contextlib.ExitStack() as stack:
         try:
-            if not numbers:
-                raise Unsupported(name)  # noqa: TRY301 - as what can't be built in place
-            given = {column: size for column, size in sizes.items() if size is not None}
-            built = tx.create_table(name, schema, len(order), sizes=given)
-            table = stack.enter_context(built)
+            table = stack.enter_context(tx.create_table(name, schema, rows, sizes=sizes))
         except Unsupported:
-            tx.publish(share.take(order), name)
+            # Of types that aren't built in place.
+            tx.publish(share.take(np.argsort(parts, kind="stable")), name)
             return
-        for column, values in numbers.items():
-            if values is None:
-                table.fill(column, taken.pop(column))
-            else:
-                np.take(values, order, out=table[column], mode="clip")
+        _scatter(numbers, parts, ends, {column: table[column] for column in numbers})
+        for column in list(others):
+            table.fill(column, others.pop(column))
+
+
+def _scatter(
+    columns: dict[str, np.ndarray[Any, Any]],
+    parts: np.ndarray[Any, Any],
+    ends: np.ndarray[Any, Any],
+    into: dict[str, np.ndarray[Any, Any]],
+) -> None:
+    """Copies values to their parts, block by block: what is read and written stays in caches."""
+    import numpy as np
+
+    at = np.concatenate([[0], ends[:-1]])
+    for start, end in _blocks(len(parts), len(ends)):
+        # Of small integers numpy's stable sort counts.
+        order = np.argsort(parts[start:end], kind="stable")
+        counts = np.bincount(parts[start:end], minlength=len(ends))
+        stops = counts.cumsum()
+        for name, values in columns.items():
+            block, out = values[start:end], into[name]
+            for part in np.flatnonzero(counts):
+                rows = order[stops[part] - counts[part] : stops[part]]
+                place = out[at[part] : at[part] + counts[part]]
+                np.take(block, rows, out=place, mode="clip")
+        at += counts
+
+
+def _blocks(rows: int, parts: int) -> Iterator[tuple[int, int]]:
+    """Rows that are worked on at once: few enough for the caches, and many for each part."""
+    step = max(_BLOCK, parts << 10)
+    for start in range(0, rows, step):
+        yield start, min(rows, start + step)
 
 
 def _numbers(column: Dataset) -> np.ndarray[Any, Any] | None:
@@ -195,36 +229,41 @@ def _texts(column: Any) -> int | None:  # noqa: ANN401
     return size
 
 
-def _parts_of(share: Dataset, keys: list[str], n: int) -> np.ndarray[Any, Any]:
-    """The part of each row, by the hash of its keys."""
+def _parts_of(
+    share: Dataset, keys: list[str], n: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The part of each row, by the hash of its keys, and where each part ends."""
     import numpy as np
 
-    hashed = np.zeros(len(share), np.uint64)
-    for key in keys:
-        hashed *= np.uint64(0x9E3779B97F4A7C15)
-        hashed += _hashes(key, share[key].to_arrow())
-    # The upper half, in proportion: n need not be a power of two.
-    hashed >>= np.uint64(32)
-    hashed *= np.uint64(n)
-    hashed >>= np.uint64(32)
-    return hashed.astype(np.min_scalar_type(n - 1))
+    rows = len(share)
+    counts = np.zeros(n, np.intp)
+    parts = np.empty(rows, np.min_scalar_type(n - 1))
+    hashes = [_hashes(key, share[key].to_arrow()) for key in keys]
+    for start, end in _blocks(rows, n):
+        found = hashes[0](start, end)
+        for each in hashes[1:]:
+            found = found * np.uint64(0x9E3779B97F4A7C15) + each(start, end)
+        # The upper half, in proportion: n need not be a power of two.
+        parts[start:end] = (found >> np.uint64(32)) * np.uint64(n) >> np.uint64(32)
+        counts += np.bincount(parts[start:end], minlength=n)
+    return parts, counts.cumsum()
 
 
-def _hashes(key: str, column: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
-    """A hash of each value, the same in every process; all nulls have one."""
+def _hashes(key: str, column: Any) -> Callable[[int, int], np.ndarray[Any, Any]]:  # noqa: ANN401
+    """What hashes some rows of a column, alike in every process; all nulls have one hash."""
     import numpy as np
-
-    pa = pyarrow()
     from pandas.util import hash_array
 
+    pa = pyarrow()
     kind = column.type
     plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_temporal(kind)
     if plain and not column.null_count:
         values = column.to_numpy()
-        # One zero, and one hash for it.
-        values = values + 0.0 if values.dtype.kind == "f" else values
-        found: np.ndarray[Any, Any] = hash_array(values)
-        return found
+        # There are two zeros, and they are equal.
+        zero = values.dtype.type(0) if values.dtype.kind == "f" else None
+        return lambda start, end: hash_array(
+            values[start:end] if zero is None else values[start:end] + zero
+        )
     try:
         encoded = column.combine_chunks().dictionary_encode()
         encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
@@ -233,8 +272,7 @@ def _hashes(key: str, column: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise Unsupported(f"column {key!r} of type {kind} can't be a key: {error}") from error
     places = encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
-    hashes: np.ndarray[Any, Any] = of_values[places]
-    return hashes
+    return lambda start, end: of_values[places[start:end]]
 
 
 def _part(path: str, files: list[Dataset], ends: list[list[int]], i: int) -> Dataset:
