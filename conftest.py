@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 # What works with an engine can't be imported without it; its examples run in `make test-engines`.
-_ENGINES = {"python/famfs/spark": "pyspark"}
+_ENGINES = {"python/famfs/ray": "ray", "python/famfs/spark": "pyspark"}
 collect_ignore = [path for path, name in _ENGINES.items() if not importlib.util.find_spec(name)]
 
 
@@ -16,7 +16,7 @@ def volume():
     """A private volume of the session."""
     import famfs
 
-    with famfs.embedded(size="128MiB") as mnt:
+    with famfs.embedded(size="512MiB") as mnt:
         yield mnt
 
 

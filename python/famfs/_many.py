@@ -97,7 +97,7 @@ class Files:
             if not found.equals(expected):
                 raise Unsupported(
                     f"{self.path}: {file.path} has other columns than {first.path} "
-                    f"({_difference(expected, found)}); only tables of one schema are one dataset"
+                    f"({difference(expected, found)}); only tables of one schema are one dataset"
                 )
 
     @property
@@ -298,7 +298,22 @@ def restore(path: str, refs: Iterable[Ref]) -> Dataset:
     return Many(cast("_native.File", Files.opened(path, [_native.open_ref(ref) for ref in refs])))
 
 
-def _difference(expected: Any, found: Any) -> str:  # noqa: ANN401
+def difference(expected: Any, found: Any) -> str:  # noqa: ANN401
+    """Says how a schema, or a column's field, differs from the one that was expected.
+
+    Args:
+        expected: A `pyarrow.Schema` or `pyarrow.Field`.
+        found: Another.
+
+    Returns:
+        Words for a message.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from famfs import _many
+        >>> _many.difference(pa.schema({"a": pa.int64()}), pa.schema({"a": pa.int8()}))
+        "'a' is int8 and not int64"
+    """
     if not hasattr(expected, "names"):
         return f"{found} and not {expected}"
     if expected.names != found.names:

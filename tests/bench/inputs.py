@@ -41,9 +41,20 @@ def frame(size=GIB):
     return pd.DataFrame({"a": numbers, "b": numbers * 0.5, "c": numbers // 2, "d": numbers * 0.25})
 
 
+def keyed(size=GIB, seed=1):
+    """Numbers of two types, and a key without a pattern, as an Arrow table."""
+    import pyarrow as pa
+
+    rows = size // 32
+    numbers = np.arange(rows, dtype=np.int64)
+    key = np.random.default_rng(seed).integers(0, 1 << 40, rows)
+    return pa.table({"key": key, "a": numbers, "b": numbers * 0.5, "c": numbers * 0.25})
+
+
 def made(what, size=GIB):
     """One of the above, by its name."""
-    return {"array": array, "ones": ones, "table": table, "frame": frame}[what](size)
+    every = {"array": array, "ones": ones, "table": table, "frame": frame, "keyed": keyed}
+    return every[what](size)
 
 
 def small_table(columns, rows):

@@ -20,6 +20,8 @@ import inputs
 import ray
 from ray.cluster_utils import Cluster
 
+from rivals import ray_shuffle
+
 KEPT = {}
 
 
@@ -58,6 +60,18 @@ def fetched(held):
     return time.perf_counter() - start
 
 
+@ray.remote(max_calls=1, num_cpus=0, resources={"second": 1})
+def taken_over(held):
+    import pyarrow  # noqa: F401, ICN001 - as above
+
+    import famfs.ray
+
+    start = time.perf_counter()
+    got = famfs.ray.get(held[0])
+    assert (got if hasattr(got, "dtype") else got.column(0))[0] is not None
+    return time.perf_counter() - start
+
+
 def store(name, columns, rows, batch_rows):
     import pyarrow as pa
 
@@ -81,6 +95,11 @@ ANSWERS = {
     "store": store,
     "first_value": lambda name, column: ray.get(first_value.remote([KEPT[name]], column)),
     "hand_over": hand_over,
+    # Our side of the same: a reference, as text, that the task gets.
+    "taken_over": lambda ref: ray.get(taken_over.remote([ref])),
+    "prepare": ray_shuffle.prepare,
+    "by_objects": ray_shuffle.by_objects,
+    "by_volume": ray_shuffle.by_volume,
 }
 
 
@@ -101,6 +120,7 @@ def serve(memory, folder):
             print(json.dumps(ANSWERS[name](*arguments)), file=answers, flush=True)
     finally:
         KEPT.clear()
+        ray_shuffle.KEPT.clear()
         ray.shutdown()
         cluster.shutdown()
     return "ended"
