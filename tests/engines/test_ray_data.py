@@ -27,8 +27,9 @@ def test_data_outlives_the_driver_and_the_cluster(volume, run):
         import os, sys
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         import numpy as np, ray, famfs.ray
-        ray.init(address="local", num_cpus=1, object_store_memory=100 << 20, include_dashboard=False,
-                 log_to_driver=False, runtime_env=famfs.ray.runtime_env())
+        small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+        environment = famfs.ray.runtime_env()
+        ray.init(address="local", log_to_driver=False, runtime_env=environment, **small)
 
         @ray.remote
         def publish(path):
