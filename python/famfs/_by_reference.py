@@ -164,11 +164,18 @@ def _bytes_of(ref: Ref) -> memoryview:
     return memoryview(cast("Any", _native.Buffer(_native.open_ref(ref), whole=True)))
 
 
+def _located(buffer: Any) -> tuple[Ref, int] | None:  # noqa: ANN401
+    """The file that an Arrow buffer lies in, and where."""
+    if buffer is None or not buffer.size:
+        return None
+    return _native.locate(buffer.address, buffer.size)
+
+
 # pyarrow: whole tables, by rows and columns of their files
 
 
 def _reduced_table(table: Any) -> Reduced | None:  # noqa: ANN401
-    if not table.num_rows or table.nbytes < LEAST:
+    if not table.num_rows:
         return None
     parts = _parts(table)
     if parts is not None:
@@ -183,9 +190,8 @@ def _parts(table: Any) -> tuple[tuple[Ref, int, int], ...] | None:  # noqa: ANN4
         return None
     # Runs of rows that one file has.
     runs: list[tuple[Ref, int]] = []
-    for chunk in table.column(key).chunks:
-        memory = chunk.buffers()[1]
-        found = memory and memory.size and _native.locate(memory.address, memory.size)
+    for chunk in table.column(key).iterchunks():
+        found = _located(chunk.buffers()[1])
         if not found:
             return None
         if runs and runs[-1][0] == found[0]:
@@ -395,12 +401,14 @@ def columns_of(schema: Any, columns: Sequence[Any], others: Any) -> Any:  # noqa
 
 def _reduced_column(column: Any) -> tuple[Any, Any] | None:  # noqa: ANN401
     """A column's files, and of each of its arrays the layout, with places for buffers."""
-    if column.nbytes < LEAST:
+    first = next((chunk for chunk in column.iterchunks() if len(chunk)), None)
+    # Most columns lie elsewhere as a whole, and this is all that is looked at.
+    if first is None or not any(map(_located, first.buffers())):
         return None
     files = _Files()
-    # One object for all their types, which pickle writes once.
-    layouts = [files.layout((column.type, *_layout(chunk)[1:])) for chunk in column.chunks]
-    if not files.located or files.carried > files.located:
+    # One object for all types of the arrays, which pickle writes once.
+    layouts = [files.layout((column.type, *_layout(each)[1:])) for each in column.iterchunks()]
+    if files.located < max(LEAST, files.carried):
         return None
     return tuple(files.numbers), layouts
 
@@ -424,7 +432,7 @@ class _Files:
     def _place(self, buffer: Any) -> Any:  # noqa: ANN401
         if buffer is None:
             return None
-        found = buffer.size and _native.locate(buffer.address, buffer.size)
+        found = _located(buffer)
         if found:
             self.located += buffer.size
             return self.numbers.setdefault(found[0], len(self.numbers)), found[1], buffer.size

@@ -19,31 +19,6 @@ import famfs.ray
 __all__ = ["place", "volume"]
 
 
-# Lifetime
-
-
-def test_data_outlives_the_driver_and_the_cluster(volume, run):
-    code = """
-        import os, sys
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        import numpy as np, ray, famfs.ray
-        small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-        environment = famfs.ray.runtime_env()
-        ray.init(address="local", log_to_driver=False, runtime_env=environment, **small)
-
-        @ray.remote
-        def publish(path):
-            return str(famfs.ray.put(np.arange(1000), path))
-
-        print(ray.get(publish.remote(sys.argv[1])))
-        ray.shutdown()
-    """
-    ref = run(code, f"{volume}/outlives").stdout.split()[-1]
-    found = famfs.ray.get(ref)
-    assert lies_in(found, volume)
-    assert found.sum() == 499500
-
-
 # The source
 
 
@@ -133,16 +108,16 @@ def nothing_is_left(place, free):
     assert famfs.open(f"{place}/out").num_rows == 10
 
 
-def test_a_full_volume_aborts_a_write(ray_cluster, place):
+def test_a_full_volume_aborts_a_write(ray_cluster, mnt):
     def grown(batch):
         return {"data": np.zeros((len(batch["id"]), 1 << 20), np.uint8)}
 
-    free = famfs.df(place).free
-    # Small at first: some parts are filled before there is no room for the others.
-    ds = ray.data.range(free // (1 << 20) + 64, override_num_blocks=40).map_batches(grown)
+    free = famfs.df(mnt).free
+    # Some parts are filled before there is no room for the others.
+    ds = ray.data.range(free // (1 << 20) + 8, override_num_blocks=12).map_batches(grown)
     with pytest.raises(famfs.NoSpace):
-        famfs.ray.write(ds, f"{place}/out")
-    nothing_is_left(place, free)
+        famfs.ray.write(ds, f"{mnt}/out")
+    nothing_is_left(mnt, free)
 
 
 def test_a_killed_worker_aborts_a_write(ray_cluster, place, tmp_path):
@@ -239,6 +214,14 @@ def test_bad_shuffles_leave_nothing(ray_cluster, place):
     assert not famfs.exists(f"{place}/out")
 
 
+def test_a_full_volume_aborts_a_shuffle(ray_cluster, mnt):
+    ref = famfs.publish({"a": np.arange(famfs.df(mnt).free // 12)}, f"{mnt}/table")
+    free = famfs.df(mnt).free
+    with pytest.raises(famfs.NoSpace):
+        famfs.ray.shuffle(ref, "a", 4, f"{mnt}/out")
+    nothing_is_left(mnt, free)
+
+
 # What workers share
 
 
@@ -313,7 +296,7 @@ def test_publish_and_subscribe(ray_cluster, volume, place):
 # The how-to page
 
 
-def test_the_page_runs_as_it_stands(run):
+def test_the_page_runs_and_its_data_outlives_the_driver_and_the_cluster(run):
     page = Path(__file__).parents[2] / "docs" / "how-to" / "ray.md"
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 6
@@ -325,4 +308,6 @@ def test_the_page_runs_as_it_stands(run):
         assert (
             run("import os\nos.environ['RAY_USAGE_STATS_ENABLED'] = '0'\n" + code).returncode == 0
         )
+        # Of a task, and of the driver; both have ended, and so has the cluster.
         assert famfs.open(f"{mnt}/step-2").to_numpy()[0] == 2
+        assert famfs.ray.get(f"{mnt}/weights").sum() == 100_000
