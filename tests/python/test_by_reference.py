@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import famfs
-from famfs import _by_reference
+from famfs import _arrow_refs, _by_reference
 from test_libraries import ARRAYS, ROWS, addresses
 
 # Of these nothing lies in memory, or less than what a reference is worth.
@@ -128,7 +128,7 @@ def test_arrays_of_every_type(volume, inside, dtype):
     for thing in parts:
         found = back(thing)
         assert np.array_equal(found, thing)
-        if thing.nbytes >= _by_reference.LEAST:
+        if thing.nbytes >= _arrow_refs.LEAST:
             assert (found.dtype, found.strides) == (thing.dtype, thing.strides)
             assert inside(volume, found.__array_interface__["data"][0], 1)
             assert not found.flags.writeable
