@@ -38,13 +38,13 @@ def started():
     with temporary as folder, pytest.MonkeyPatch.context() as patch:
         # Where workers find the functions of this file.
         patch.setenv("PYTHONPATH", os.pathsep.join(HERE))
-        head = {"num_cpus": 4, "object_store_memory": 200 * MIB, "include_dashboard": False}
+        head = {"num_cpus": 2, "object_store_memory": 200 * MIB, "include_dashboard": False}
         made = Cluster(
             initialize_head=True,
             head_node_args=head | {"resources": {"first": 100}, "temp_dir": folder},
         )
         try:
-            made.add_node(num_cpus=4, object_store_memory=200 * MIB, resources={"second": 100})
+            made.add_node(num_cpus=2, object_store_memory=200 * MIB, resources={"second": 100})
             environment = famfs.ray.runtime_env()
             ray.init(address=made.address, runtime_env=environment, log_to_driver=False)
             famfs.ray.register()

@@ -200,3 +200,12 @@ def test_a_worker_without_the_volume_gets_a_copy_if_asked(lacking):
         # Who has the volume needs no copy.
         assert lies_in(famfs.ray.get(held), mountpoint)
     ray.kill(owner)
+
+
+def test_without_ray_the_import_says_what_to_install(run):
+    code = """
+        import sys
+        sys.modules["ray"] = None  # as where it is not installed
+        import famfs.ray
+    """
+    assert "pip install 'famfs[ray]'" in run(code, check=False).stderr

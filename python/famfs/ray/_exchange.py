@@ -111,8 +111,9 @@ def _run(
     try:
         found: list[list[int]] = ray.get(pending)
     except Exception as error:
-        for each in pending:
-            ray.cancel(each)
+        # What the others fill is given up with the transaction. They aren't cancelled: that ends
+        # an import half-way, and the next task in that worker finds what is left of it.
+        ray.wait(pending, num_returns=len(pending), fetch_local=False)
         cause = getattr(error, "cause", None)
         if isinstance(cause, FamfsError):
             raise cause from error
