@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
-NAMES = ["fsspec"]
+NAMES = ["fsspec", "polars"]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SAID = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 
@@ -23,6 +23,7 @@ def test_the_examples_run(mnt, run, tmp_path, name):
     program.write_text(code.replace("/mnt/famfs", mnt))
     said = run("import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')", program)
     expected = [line.replace("/mnt/famfs", mnt) for line in SAID.findall(code)]
+    assert len(expected) == code.count("print(")
     assert said.stdout.splitlines() == expected
 
 
