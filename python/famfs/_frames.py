@@ -8,10 +8,16 @@ from famfs._arrow import pyarrow
 from famfs.errors import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
-def to_pandas(table: Any, *, copy: bool | None, dtype_backend: str | None) -> Any:  # noqa: ANN401
+def to_pandas(
+    table: Any,  # noqa: ANN401
+    *,
+    copy: bool | None,
+    dtype_backend: str | None,
+    arrow_too: Collection[str] = (),
+) -> Any:  # noqa: ANN401
     """Makes a pandas frame of a table.
 
     A column stays in place as a NumPy array where it is numbers or times without nulls in one
@@ -22,6 +28,8 @@ def to_pandas(table: Any, *, copy: bool | None, dtype_backend: str | None) -> An
         table: A `pyarrow.Table`.
         copy: False makes a column that would be copied an error; True copies all.
         dtype_backend: "pyarrow" makes every column an Arrow column.
+        arrow_too: Columns of numbers that are Arrow's, though none is null here: the table is a
+            part of one where some are.
 
     Returns:
         The `pandas.DataFrame`.
@@ -42,12 +50,12 @@ def to_pandas(table: Any, *, copy: bool | None, dtype_backend: str | None) -> An
         raise Unsupported("to_pandas() needs pandas: pip install 'famfs[pandas]'") from error
     if dtype_backend not in {None, "pyarrow"}:
         raise Unsupported(f"dtype_backend={dtype_backend!r}: it is 'pyarrow', or None")
-    index = _index_of(table.schema)
+    index = index_of(table.schema)
     arrow = []
     for i, field in enumerate(table.schema):
         if field.name in index:
             continue
-        if dtype_backend is not None or _is_arrow(table.schema, field, table.column(i)):
+        if dtype_backend is not None or _is_arrow(table, i, arrow_too):
             arrow.append(i)
         elif copy is False and not _in_place(field.type, table.column(i)):
             raise Unsupported(
@@ -65,7 +73,7 @@ def _mixed(pd: Any, table: Any, arrow: list[int]) -> Any:  # noqa: ANN401
     rest = table.select([i for i in range(table.num_columns) if i not in set(arrow)])
     frame = rest.to_pandas(split_blocks=True)
     others: Iterator[Any] = (frame.iloc[:, i].array for i in range(frame.shape[1]))
-    index = _index_of(table.schema)
+    index = index_of(table.schema)
     kept = [i for i in range(table.num_columns) if table.schema.field(i).name not in index]
     if not rest.num_columns and not _metadata(table.schema):
         frame.index = pd.RangeIndex(table.num_rows)
@@ -107,21 +115,35 @@ def _metadata(schema: Any) -> dict[str, Any]:  # noqa: ANN401
     return found if isinstance(found, dict) else {}
 
 
-def _index_of(schema: Any) -> set[str]:  # noqa: ANN401
-    """The fields that are the index of a pandas frame."""
+def index_of(schema: Any) -> set[str]:  # noqa: ANN401
+    """Finds the fields that are the index of a pandas frame.
+
+    Args:
+        schema: A `pyarrow.Schema`.
+
+    Returns:
+        Their names; none where there is no metadata, or the index is a range.
+
+    Example:
+        >>> import pandas as pd, pyarrow as pa
+        >>> frame = pd.DataFrame({"a": [1]}, index=pd.Index([5], name="i"))
+        >>> index_of(pa.Schema.from_pandas(frame))
+        {'i'}
+    """
     columns = _metadata(schema).get("index_columns", [])
     return {name for name in columns if isinstance(name, str)}
 
 
-def _is_arrow(schema: Any, field: Any, column: Any) -> bool:  # noqa: ANN401
+def _is_arrow(table: Any, at: int, arrow_too: Collection[str]) -> bool:  # noqa: ANN401
     """Whether a column is Arrow's in the frame: not NumPy's, and not what pandas had otherwise."""
-    if _is_plain(field.type) and not column.null_count:
+    field = table.schema.field(at)
+    if _is_plain(field.type) and field.name not in arrow_too and not table.column(at).null_count:
         return False
     if pyarrow().types.is_dictionary(field.type):
         return False
     was = {
         entry.get("field_name"): entry.get("numpy_type")
-        for entry in _metadata(schema).get("columns", [])
+        for entry in _metadata(table.schema).get("columns", [])
     }
     return field.name not in was or _is_arrow_type(was[field.name])
 
