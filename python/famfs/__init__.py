@@ -134,7 +134,7 @@ _MODULES = {
     "famfs._watch": ("Event", "Watch", "watch"),
 }
 # Modules that are there by their names, and imported when they are first used.
-_SUBMODULES = ("aio", "dask", "fsspec", "joblib", "polars", "ray", "torch")
+_SUBMODULES = ("aio", "dask", "fsspec", "joblib", "multiprocessing", "polars", "ray", "torch")
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
