@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    import numpy.typing as npt
 
     from famfs import _native
     from famfs.dataset import Dataset
@@ -278,6 +279,29 @@ class Accessors:
         if self.kind == "safetensors":
             return _tensors.by_name(self._file)
         return _tensors.over(self.to_numpy(), self.path)
+
+    def to_jax(self, *, dtype: npt.DTypeLike | None = None) -> Any:  # noqa: ANN401
+        """Copies an array, a column of numbers or bytes into a JAX array: one copy, through NumPy.
+
+        Of a safetensors file it copies all tensors by their names, bfloat16 and 8-bit floats too.
+        JAX writes to arrays where functions may reuse their arguments, so that it never gets the
+        volume's memory itself.
+
+        Args:
+            dtype: The type that it is to have; by default its own.
+
+        Returns:
+            A `jax.Array`, on JAX's default device; or a dict of them.
+
+        Raises:
+            Unsupported: For what `to_numpy` refuses, types that JAX hasn't, numbers of 64 bits
+                where JAX is not set to keep them, and where JAX is missing.
+        """
+        from famfs import _jax
+
+        if self.kind == "safetensors":
+            return _jax.by_name(self._file, dtype)
+        return _jax.of(self.to_numpy(), self.path, dtype)
 
     def copy(self) -> Any:  # noqa: ANN401
         """Makes a private copy: it can be written to, and holds no memory of the volume.

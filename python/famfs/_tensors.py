@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-_TYPES = {
+TYPES = {
     "BOOL": "bool",
     "U8": "uint8",
     "I8": "int8",
@@ -38,7 +38,7 @@ _TYPES = {
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
     "F8_E8M0": "float8_e8m0fnu",
 }
-"""What PyTorch calls the types of safetensors files."""
+"""What PyTorch, and ml_dtypes too, call the types of safetensors files."""
 
 
 def _torch() -> Any:  # noqa: ANN401 - it may be missing
@@ -167,7 +167,7 @@ def by_name(file: _native.File) -> dict[str, Any]:
     tensors = {}
     with _read_only():
         for name, kind, shape, start, end in file.tensors:
-            dtype = getattr(torch, _TYPES.get(kind, ""), None)
+            dtype = getattr(torch, TYPES.get(kind, ""), None)
             if dtype is None:
                 raise Unsupported(
                     f"{file.path}: tensor {name!r} is of type {kind}, which PyTorch "
