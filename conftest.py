@@ -15,7 +15,7 @@ def volume():
     """A private volume of the session."""
     import famfs
 
-    with famfs.embedded(size="128MiB") as mnt:
+    with famfs.embedded(size="512MiB") as mnt:
         yield mnt
 
 

@@ -15,6 +15,7 @@ from famfs import open as open_dataset
 from famfs._arguments import read_count
 from famfs._arrow import pyarrow
 from famfs._extras import engine
+from famfs._many import difference
 from famfs.dataset import Dataset
 from famfs.errors import AlreadyExists, FamfsError, NotFound, Unsupported
 from famfs.transactions import transaction
@@ -224,7 +225,7 @@ def write(frame: Any, path: str | os.PathLike[str], **options: Any) -> Dataset: 
         names = [f"{where}/part-{i:0{digits}}" for i in range(len(parts))]
         with transaction(where) as together:
             fill = dask.delayed(_fill, pure=False)
-            expected = _types(convert.to_table(frame._meta_nonempty))  # noqa: SLF001 - Dask's own way
+            expected = convert.to_table(frame._meta_nonempty).schema  # noqa: SLF001 - Dask's own way
             tasks = [
                 fill(part, name, together.token, expected)
                 for part, name in zip(parts, names, strict=True)
@@ -253,43 +254,29 @@ def _directory(path: str) -> bool:
     return False
 
 
-def _types(table: Any) -> dict[str, Any]:  # noqa: ANN401
-    return dict(zip(table.schema.names, table.schema.types, strict=True))
-
-
-def _fill(part: Any, path: str, token: str, expected: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    """Publishes a partition in the transaction of who writes; in a task. What types it has."""
+def _fill(part: Any, path: str, token: str, expected: Any) -> Any:  # noqa: ANN401
+    """Publishes a partition in the transaction of who writes; in a task. What schema it has."""
     pa = pyarrow("a frame of Dask's")
     table = convert.to_table(part)
-    found = _types(table)
-    unknown = [name for name, kind in found.items() if pa.types.is_null(kind) and name in expected]
-    if unknown:
-        # Nothing but missing values: what the column is the others say.
-        fields = [
-            field.with_type(expected[field.name]) if field.name in unknown else field
-            for field in table.schema
-        ]
-        table = table.cast(pa.schema(fields, table.schema.metadata))
-        found = _types(table)
+    # Nothing but missing values: what the column is the others say.
+    fields = [
+        expected.field(field.name)
+        if pa.types.is_null(field.type) and expected.get_field_index(field.name) >= 0
+        else field
+        for field in table.schema
+    ]
+    table = table.cast(pa.schema(fields, table.schema.metadata))
     # Dask runs a task again whose worker was lost, perhaps after it was done here.
     with transaction(token=token) as mine, contextlib.suppress(AlreadyExists):
         mine.publish(table, path)
-    return found
+    return table.schema.remove_metadata()
 
 
-def _alike(path: str, found: Sequence[dict[str, Any]]) -> None:
-    for i, types in enumerate(found):
-        if types != found[0]:
-            names = sorted(
-                {
-                    name
-                    for name in types.keys() | found[0].keys()
-                    if types.get(name) != found[0].get(name)
-                }
-            )
-            name = names[0] if names else "their order"
+def _alike(path: str, found: Sequence[Any]) -> None:
+    for i, schema in enumerate(found):
+        if not schema.equals(found[0]):
             raise Unsupported(
-                f"{path}: partition {i} has other columns than partition 0 ({name!r} is "
-                f"{types.get(name)} and not {found[0].get(name)}): nothing is published; "
-                "frame.astype(...) makes them alike"
+                f"{path}: partition {i} has other columns than partition 0 "
+                f"({difference(found[0], schema)}): nothing is published; frame.astype(...) makes "
+                "them alike"
             )

@@ -226,13 +226,13 @@ def test_a_worker_that_is_killed_is_replaced(mnt, ref, cluster, tmp_path):
 
 
 KILLED = """
-    import os, sys, famfs, famfs.dask, pandas as pd
+    import os, sys, famfs, famfs.dask, pandas as pd, pyarrow as pa
     frame = pd.DataFrame({"a": range(5)})
     if sys.argv[3] == "before":
         with famfs.transaction(token=sys.argv[2]) as mine:
             mine.publish(frame, sys.argv[1])
             os._exit(0)
-    famfs.dask._fill(frame, sys.argv[1], sys.argv[2], {})
+    famfs.dask._fill(frame, sys.argv[1], sys.argv[2], pa.schema([]))
     os._exit(0)
 """
 
@@ -242,7 +242,7 @@ def test_a_task_is_run_again(mnt, run, when):
     # Its worker ended before its block did, or after it and before Dask knew.
     with famfs.transaction(mnt) as together:
         run(KILLED, f"{mnt}/x", together.token, when)
-        famfs.dask._fill(pd.DataFrame({"a": range(5)}), f"{mnt}/x", together.token, {})
+        famfs.dask._fill(pd.DataFrame({"a": range(5)}), f"{mnt}/x", together.token, pa.schema([]))
     assert famfs.open(f"{mnt}/x").num_rows == 5
 
 
