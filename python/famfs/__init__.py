@@ -17,6 +17,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from famfs import aio as aio
+    from famfs import dask as dask
+    from famfs import fsspec as fsspec
+    from famfs import joblib as joblib
+    from famfs import multiprocessing as multiprocessing
+    from famfs import polars as polars
+    from famfs import ray as ray
+    from famfs import spark as spark
+    from famfs import torch as torch
     from famfs._embedded import Embedded, embedded
     from famfs._native import Ref
     from famfs._native import __version__ as __version__

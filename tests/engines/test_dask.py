@@ -138,6 +138,20 @@ def test_several_files_are_one(mnt):
     assert runs["a"].sum().compute() == 180
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_dask_itself_by_url(ref, mnt, kind):
+    frame = famfs.dask.read(ref)[["a", "b"]]
+    where = f"famfs://{ref.uuid}/files"
+    if kind == "csv":
+        frame.to_csv(f"{where}/*.csv", index=False)
+        found = dd.read_csv(f"{where}/*.csv")
+    else:
+        frame.to_parquet(where)
+        found = dd.read_parquet(where)
+    assert found["a"].sum().compute() == sum(range(ROWS))
+    assert len(famfs.ls(f"{mnt}/files")) == 4
+
+
 def test_partitions_travel_as_references(ref):
     parts = [famfs.open(ref).partition(i, 4) for i in range(4)]
     assert all(len(pickle.dumps(part)) <= 256 for part in parts)
