@@ -233,7 +233,7 @@ def python() -> list[Step]:
     """The package's tests, and its stubs against what they describe."""
     tool = tomllib.loads(prepare.PYPROJECT.read_text()).get("tool", {})
     paths = [] if "testpaths" in tool.get("pytest", {}).get("ini_options", {}) else ["tests"]
-    stubs = [str(BIN / "python"), "-m", "mypy.stubtest", "famfs"]
+    stubs = [str(BIN / "python"), "-m", "mypy.stubtest", "famfs._native"]
     stubs += [f"--mypy-config-file={prepare.PYPROJECT}"]
     return [pytest("python", *paths), Step(stubs, limit=5 * MINUTES)]
 

@@ -21,7 +21,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from famfs import _embedded, _watch, build, convert, dataset, transactions, volume
+from famfs import _embedded, _watch, build, convert, dataset, pictures, transactions, volume
 from famfs._blocks import Block, Transaction, finished, stoppable
 from famfs.errors import NotFound
 
@@ -49,6 +49,7 @@ __all__ = [
     "mount",
     "mounts",
     "open",
+    "plot_map",
     "publish",
     "remove",
     "stat",
@@ -98,6 +99,7 @@ mkfs = _changes(volume.mkfs)
 mount = _changes(volume.mount)
 mounts = _reads(volume.mounts)
 open = _reads(dataset.open)  # noqa: A001
+plot_map = _reads(pictures.plot_map)
 remove = _changes(volume.remove)
 stat = _reads(volume.stat)
 umount = _changes(volume.umount)

@@ -52,7 +52,16 @@ n = 3
 
 def compute(i):
     return values + i
-"""
+""",
+    "pictures.md": """
+import subprocess, sys
+
+import famfs
+
+mount = [sys.executable, "-m", "famfs", "mount", "--embedded", "--size=64M", "/mnt/famfs"]
+subprocess.run(mount, check=True)
+famfs.publish(b"x", "/mnt/famfs/features")
+""",
 }
 AFTER = {
     "datasets.md": """

@@ -40,7 +40,7 @@ fn a_file_is_found_by_its_bytes_and_nothing_beside_them() {
     assert_eq!(located(&volume, next + 3, 7), Some((second, 3)));
     assert_eq!(located(&volume, at, 4 * MIB as usize + 1), None, "of two");
     assert_eq!(located(&volume, next + 2 * MIB as usize, 1), None, "free");
-    let here = vec![0_u8; 10];
+    let here = [0_u8; 10];
     assert_eq!(located(&volume, here.as_ptr().addr(), 10), None);
     // Another handle follows the log by itself.
     let other = open(&disk);
