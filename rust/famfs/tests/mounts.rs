@@ -90,7 +90,7 @@ fn a_mount_leads_to_its_volume_until_it_is_taken_away() {
     ));
     assert!(matches!(
         mounts::find(volume.uuid()),
-        Err(Error::NotMounted { .. })
+        Err(Error::VolumeNotMounted { uuid }) if uuid == volume.uuid()
     ));
 }
 
