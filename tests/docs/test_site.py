@@ -89,7 +89,9 @@ def test_every_module_has_a_page_of_its_names(site, package, name):
     page = Page(site / "reference" / "modules" / f"{name}.html")
     module = package[name]
     names = module.exports or [
-        member.name for member in module.members.values() if member.is_public
+        member.name
+        for member in module.members.values()
+        if member.is_public and not member.is_special
     ]
     assert names
     for public in names:
