@@ -95,11 +95,20 @@ HOSTILE = [
     *("{mnt}/x\0y", "{url}/" + "x" * 300, "{url}/" + "x/" * 4000 + "x", "famfs://volume/x"),
     *("famfs://{short}/x", "famfs://%2e%2e/x", "{url}/x#-1", "{url}/x#99999999999999999999"),
     *("{url}/x#", "{url}/x?rows=1:2", "{url}/x?rows=5:4#0", "{url}/x?cols=a#0", "{url}/x?#"),
-    *("famfs://", "relative", "{url}/../../../etc/passwd", "famfs://#0", "famfs://?#0"),
+    *(
+        "{url}/\udcff",
+        "{url}/\udcff#0",
+        "famfs://\ud800/x",
+        "famfs://",
+        "relative",
+        "{url}/../../../etc/passwd",
+        "famfs://#0",
+        "famfs://?#0",
+    ),
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: name[:30].replace("\0", "NUL"))
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:30]))
 def test_hostile_names(mnt, url, fs, name):
     famfs.publish(b"x", f"{mnt}/x")
     name = name.format(url=url, mnt=mnt, short=url[8:-1])
