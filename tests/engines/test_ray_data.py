@@ -68,6 +68,8 @@ def test_what_is_no_table_is_no_source(ray_cluster, place):
     ref = famfs.publish(table(), f"{place}/table")
     with pytest.raises(KeyError, match="nothing"):
         famfs.ray.read(ref, columns=["nothing"])
+    with pytest.raises(famfs.Unsupported, match="a list of names"):
+        famfs.ray.read(ref, columns="ab")
     with pytest.raises(famfs.NotFound):
         famfs.ray.read(f"{place}/missing")
 
