@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from operator import index
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from famfs import _native
 from famfs.errors import FamfsError, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Column = TypeVar("Column")
 
 Size: TypeAlias = int | str
 
@@ -90,6 +95,28 @@ def read_mode(mode: int | None) -> int | None:
     if not 0 <= bits <= _MODES:
         raise FamfsError(f"mode: {bits} has bits outside of 0o7777; write it in octal: mode=0o640")
     return bits
+
+
+def read_names(columns: Iterable[Column]) -> list[Column]:
+    """Reads which columns are wanted.
+
+    Args:
+        columns: Their names, in order.
+
+    Returns:
+        The same.
+
+    Raises:
+        Unsupported: It is one name, whose letters may be names too.
+
+    Example:
+        >>> from famfs import _arguments
+        >>> _arguments.read_names(("a", "b"))
+        ['a', 'b']
+    """
+    if isinstance(columns, str):
+        raise Unsupported(f"columns={columns!r}: a list of names is meant, such as [{columns!r}]")
+    return list(columns)
 
 
 def whole(value: int, name: str, expected: str, error: type[FamfsError] = Unsupported) -> int:

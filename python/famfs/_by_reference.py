@@ -96,7 +96,8 @@ def _reduced_array(array: np.ndarray[Any, Any]) -> Reduced | None:
 def _named(dtype: np.dtype[Any]) -> npt.DTypeLike:
     """A type's short name, where that says all of it."""
     plain = dtype.metadata is None and dtype.fields is None and dtype.subdtype is None
-    return dtype.str if plain and dtype.kind in "?biufcmMSUV" else dtype
+    # Of a type that another package made, such as bfloat16, it says the size alone.
+    return dtype.str if plain and dtype.type.__module__ == "numpy" else dtype
 
 
 def numpy_of(

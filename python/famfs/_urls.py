@@ -89,6 +89,13 @@ def resolve(name: str) -> Place:
     """
     if name.startswith("/"):
         return Place(name)
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidPath(
+                f"{SCHEME}{name!a}: half of a character; bytes of a name are written %FF in a URL"
+            ) from error
     if "#" in name:
         ref = _native.Ref(SCHEME + name)
         return Place(ref.path, ref)

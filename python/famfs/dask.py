@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from famfs import _frames, convert, volume
 from famfs import open as open_dataset
-from famfs._arguments import read_count
+from famfs._arguments import read_count, read_names
 from famfs._arrow import pyarrow
 from famfs._extras import engine
 from famfs._many import difference
@@ -95,7 +95,7 @@ def _frame(
     utils = engine("dask.dataframe.utils", "dask")
     schema = dataset.schema
     if columns is not None:
-        dataset = _chosen(dataset, columns, _frames.index_of(schema))
+        dataset = _chosen(dataset, read_names(columns), _frames.index_of(schema))
         schema = dataset.schema
     count = _how_many(dataset) if npartitions is None else npartitions
     nullable = _nullable(dataset) if dtype_backend is None else frozenset()
@@ -211,7 +211,8 @@ def write(frame: Any, path: str | os.PathLike[str], **options: Any) -> Dataset: 
         4
     """
     dask = engine("dask", "dask")
-    if not (hasattr(frame, "to_delayed") and hasattr(frame, "npartitions")):
+    frames = engine("dask.dataframe", "dask")
+    if not isinstance(frame, (frames.DataFrame, frames.Series, frames.Index)):
         raise Unsupported(
             f"{type(frame).__name__} is no frame of Dask's: famfs.publish takes what is in memory"
         )

@@ -16,6 +16,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from famfs import _native, convert, volume
 from famfs._extras import engine
 from famfs._streams import Reader, TextWriter, Writer, whole
 from famfs._urls import SCHEME, Place, child, resolve, stripped, volumes
-from famfs.errors import AlreadyExists, InvalidPath, NotFound, Unsupported
+from famfs.errors import AlreadyExists, FamfsError, InvalidPath, NotFound, Unsupported
 from famfs.transactions import transaction
 
 if TYPE_CHECKING:
@@ -51,9 +52,16 @@ class Together(_transaction.Transaction):  # type: ignore[misc, name-defined]
 
         Raises:
             AlreadyExists: A name is taken that was to be a new one. Nothing is published.
+            FamfsError: A file is open still. Nothing is published.
         """
         files = list(self.files)
         try:
+            still = next((file.path for file in files if not file.closed), None)
+            if commit and still is not None:
+                raise FamfsError(
+                    f"{still}: is open still, and its transaction has ended: nothing is published; "
+                    "close its files within the block"
+                )
             if commit and files:
                 with transaction() as together:
                     for file in files:
@@ -364,7 +372,7 @@ class FamfsFileSystem(_spec.AbstractFileSystem):  # type: ignore[misc, name-defi
         mode: str = "overwrite",
         **_: Any,  # noqa: ANN401
     ) -> None:
-        """Publishes bytes, which are copied once.
+        """Publishes bytes, which are copied once; in a transaction at its end.
 
         Args:
             path: A path or URL.
@@ -380,6 +388,10 @@ class FamfsFileSystem(_spec.AbstractFileSystem):  # type: ignore[misc, name-defi
             >>> fs = FamfsFileSystem()
             >>> fs.pipe_file(f"{mnt}/data", b"12345")
         """
+        if self._intrans:
+            with self.open(path, "xb" if mode == "create" else "wb") as file:
+                file.write(value)
+            return
         target = self._target(self._strip_protocol(path))
         convert.publish(memoryview(value).cast("B"), target, overwrite=mode != "create")
 
@@ -391,6 +403,8 @@ class FamfsFileSystem(_spec.AbstractFileSystem):  # type: ignore[misc, name-defi
             path2: Where to.
 
         Raises:
+            InvalidPath: Both are one file, or the directory would be in itself: `mv` would take
+                away what it has just made.
             NotFound: There is no such file, or no directory for the other.
 
         Example:
@@ -398,10 +412,54 @@ class FamfsFileSystem(_spec.AbstractFileSystem):  # type: ignore[misc, name-defi
             >>> fs.pipe_file(f"{mnt}/data", b"12345")
             >>> fs.cp_file(f"{mnt}/data", f"{mnt}/again")
         """
+        name = self._strip_protocol(path1)
+        place, target = self._place(name), self._target(self._strip_protocol(path2))
         if self.isdir(path1):
+            if place is None or f"{target}/".startswith(f"{place.path}/"):
+                raise InvalidPath(f"{path2}: lies in {path1}, which is copied; name another place")
             self.makedirs(path2, exist_ok=True)
-        else:
-            self.pipe_file(path2, self._memory(self._strip_protocol(path1)))
+            return
+        about = self.info(path1)
+        if place is not None and place.ref is None:
+            with contextlib.suppress(NotFound):
+                # One file may have several names: by its uuid, and below each mount point.
+                if self.info(path2).get("ref") == about["ref"]:
+                    raise InvalidPath(f"{path2}: is the same file as {path1}; name another one")
+        self.pipe_file(path2, self._memory(name))
+
+    def mv(
+        self,
+        path1: str,
+        path2: str,
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        maxdepth: int | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        """Publishes a copy, and takes the old name away.
+
+        Args:
+            path1: What is moved.
+            path2: Where to.
+            recursive: Move directories, with what lies in them.
+            maxdepth: As `fsspec.AbstractFileSystem.copy`.
+            **options: As `fsspec.AbstractFileSystem.copy`.
+
+        Raises:
+            InvalidPath: As `cp_file`.
+            NotFound: As `cp_file`.
+            Unsupported: A transaction is open, which could not bring the old name back.
+
+        Example:
+            >>> fs = FamfsFileSystem()
+            >>> fs.pipe_file(f"{mnt}/data", b"12345")
+            >>> fs.mv(f"{mnt}/data", f"{mnt}/moved")
+        """
+        if self._intrans:
+            raise Unsupported(
+                f"{path1}: a transaction publishes, and takes no names away: copy it there, and "
+                "remove it after the block"
+            )
+        super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth, **options)
 
     def rm_file(self, path: str) -> None:
         """Takes the name of a file or an empty directory away. Who has it open keeps it.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from famfs import convert
 from famfs import open as open_dataset
-from famfs._arguments import read_count
+from famfs._arguments import read_count, read_names
 from famfs._extras import engine
 from famfs.convert import arrays
 from famfs.dataset import Dataset
@@ -138,8 +138,8 @@ class Rows:
             Unsupported: It has no rows, or tensors of different lengths.
         """
         dataset = source if isinstance(source, Dataset) else open_dataset(source)
-        self._dataset, lengths = _rows_of(dataset, columns)
-        self._columns = None if columns is None else list(columns)
+        self._columns = None if columns is None else read_names(columns)
+        self._dataset, lengths = _rows_of(dataset, self._columns)
         # Of a table the rows of each record batch, whose columns are one array each.
         self._ends = list(itertools.accumulate(lengths))
         self._open: dict[int, Any] = {}

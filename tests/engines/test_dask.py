@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import dask
+import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -312,7 +313,9 @@ def test_what_cannot_be_read_or_written(mnt, ref):
         (lambda: read(f"{mnt}/array", columns=["a"]), famfs.Unsupported, "for tables"),
         (lambda: read(ref, columns=["no"]), KeyError, "no"),
         (lambda: read(ref, npartitions=1.5), famfs.Unsupported, "npartitions"),
+        (lambda: read(ref, columns="ab"), famfs.Unsupported, r"a list of names .* \['ab'\]"),
         (lambda: read(ref, npartitions=-1), famfs.FamfsError, "npartitions"),
+        (lambda: write(da.ones(3), f"{mnt}/x"), famfs.Unsupported, "Array is no frame"),
         (lambda: write(frame.compute(), f"{mnt}/x"), famfs.Unsupported, r"famfs\.publish"),
         (lambda: write(frame, f"{mnt}/t"), famfs.AlreadyExists, "is a file"),
         (lambda: write(frame, mnt), famfs.AlreadyExists, "has files in it"),

@@ -15,6 +15,7 @@ from rays import lies_in, on, place, table, volume
 
 import famfs
 import famfs.ray
+from famfs.ray import _exchange
 
 __all__ = ["place", "volume"]
 
@@ -67,6 +68,8 @@ def test_what_is_no_table_is_no_source(ray_cluster, place):
     ref = famfs.publish(table(), f"{place}/table")
     with pytest.raises(KeyError, match="nothing"):
         famfs.ray.read(ref, columns=["nothing"])
+    with pytest.raises(famfs.Unsupported, match="a list of names"):
+        famfs.ray.read(ref, columns="ab")
     with pytest.raises(famfs.NotFound):
         famfs.ray.read(f"{place}/missing")
 
@@ -201,6 +204,42 @@ def test_shuffles_into_as_many_parts_agree(ray_cluster, place):
         theirs = famfs.ray.shuffle(famfs.open(right), by, 3, f"{place}/right-{name}", tasks=1)
         for one, other in zip(ours, theirs, strict=True):
             assert set(one["k"].to_arrow().to_pylist()) == set(other["k"].to_numpy().tolist())
+
+
+NUMBERS = pa.array(range(-64, 64))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        NUMBERS,
+        pa.array(np.array(NUMBERS, "f8")),
+        NUMBERS.cast(pa.timestamp("ms")),
+        NUMBERS.cast(pa.int32()).cast(pa.date32()),
+        NUMBERS.cast(pa.string()),
+        NUMBERS.cast(pa.decimal128(21, 2)),
+        pa.DictionaryArray.from_arrays(pa.array(range(128), pa.int8()), NUMBERS),
+    ],
+    ids=lambda keys: str(keys.type),
+)
+def test_keys_are_hashed_alike_with_nulls_beside_them_and_without(mnt, keys):
+    # The first task's share has no null, the second one's has.
+    with_null = keys.take(pa.array([*range(128), None]))
+    batches = [pa.record_batch({"k": each}) for each in (keys, with_null)]
+    shares = famfs.open(famfs.publish(pa.Table.from_batches(batches), f"{mnt}/t", batch_rows=128))
+    (one, _), (other, _) = (
+        _exchange._parts_of(shares.partition(i, 2), ["k"], 1 << 15) for i in range(2)
+    )
+    assert one.tolist() == other.tolist()[:128]
+    assert len(set(one)) > 100
+
+
+def test_what_is_no_number_is_one_key(mnt):
+    values = [np.nan, -np.nan, 0.0, -0.0]
+    for name, given in (("plain", values), ("nullable", [*values, None])):
+        ref = famfs.publish(pa.table({"k": pa.array(given, pa.float64())}), f"{mnt}/{name}")
+        parts, _ = _exchange._parts_of(famfs.open(ref), ["k"], 1 << 15)
+        assert parts[0] == parts[1] != parts[2] == parts[3]
 
 
 def test_bad_shuffles_leave_nothing(ray_cluster, place):

@@ -18,6 +18,7 @@ from spark_cluster import failing, names, numbers
 
 import famfs
 import famfs.spark
+import famfs.torch
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "spark.md"
 
@@ -154,6 +155,14 @@ def test_what_can_not_be_read(spark, at, path, options, error, says):
     with failing(error, says):
         reader = spark.read.format("famfs").options(**options)
         (reader.load() if path is None else reader.load(path.format(at=at))).collect()
+
+
+def test_one_name_is_no_list_of_its_letters(mnt):
+    ref = famfs.publish({"a": np.arange(3), "b": np.arange(3), "ab": np.arange(3)}, f"{mnt}/t")
+    with pytest.raises(famfs.Unsupported, match="a list of names"):
+        famfs.spark.read(ref, columns="ab")
+    with pytest.raises(famfs.Unsupported, match="a list of names"):
+        famfs.torch.Rows(ref, columns="ab")
 
 
 def test_an_executor_that_lacks_the_volume_is_told(cluster):

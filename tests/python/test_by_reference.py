@@ -6,6 +6,7 @@ import copyreg
 import io
 import pickle
 
+import ml_dtypes
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -133,6 +134,18 @@ def test_arrays_of_every_type(volume, inside, dtype):
             assert inside(volume, found.__array_interface__["data"][0], 1)
             assert not found.flags.writeable
             assert len(pickled(thing)) <= 256
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e5m2", "float8_e4m3fn", "int4"])
+def test_arrays_of_types_that_another_package_made(volume, inside, dtype):
+    kind = np.dtype(getattr(ml_dtypes, dtype))
+    bits = opened(volume, dtype, np.arange(8192, dtype="u2") & 0x707).to_numpy()
+    thing = bits.view(kind)
+    found = back(thing)
+    assert found.dtype == kind
+    assert found.tobytes() == bits.tobytes()
+    assert inside(volume, found.__array_interface__["data"][0], 1)
+    assert len(pickled(thing)) <= 256
 
 
 def test_structured_and_fortran_arrays(volume, inside):

@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from famfs._arguments import read_names
 from famfs.dataset import Dataset
 from famfs.dataset import open as open_
 from famfs.errors import AlreadyExists, FamfsError
@@ -54,7 +55,7 @@ def read(
 
     opened = source if isinstance(source, Dataset) else open_(source)
     if columns is not None:
-        opened = opened[list(columns)]
+        opened = opened[read_names(columns)]
     return ray.data.read_datasource(Famfs(opened), **options)
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 16
 """Rows that are worked on at once; 512 KiB of a column."""
 
+_OF_NULL = 0x9AE16A3B2F90404F
+"""The hash of null."""
+
 
 def shuffle(
     source: str | os.PathLike[str] | Ref | Dataset,
@@ -251,29 +254,61 @@ def _parts_of(
 
 
 def _hashes(key: str, column: Any) -> Callable[[int, int], np.ndarray[Any, Any]]:  # noqa: ANN401
-    """What hashes some rows of a column, alike in every process; all nulls have one hash."""
+    """What hashes some rows of a column, alike in every process and beside any other rows.
+
+    A share of the rows may have nulls where another has none. All nulls have one hash.
+    """
     import numpy as np
-    from pandas.util import hash_array
 
     pa = pyarrow()
     kind = column.type
-    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_temporal(kind)
-    if plain and not column.null_count:
+    if _is_plain(kind) and not column.null_count:
         values = column.to_numpy()
-        # There are two zeros, and they are equal.
-        zero = values.dtype.type(0) if values.dtype.kind == "f" else None
-        return lambda start, end: hash_array(
-            values[start:end] if zero is None else values[start:end] + zero
-        )
+        return lambda start, end: _hash_plain(values[start:end])
     try:
         encoded = column.combine_chunks().dictionary_encode()
         encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-        values = np.array([*encoded.dictionary.to_pylist(), None], object)
-        of_values: np.ndarray[Any, Any] = hash_array(values, categorize=False)
+        # The last is that of nulls, which a dictionary may have among its values too.
+        of_values = np.full(len(encoded.dictionary) + 1, _OF_NULL, np.uint64)
+        valid = encoded.dictionary.is_valid().to_numpy(zero_copy_only=False)
+        of_values[:-1][valid] = _hash_values(encoded.dictionary.drop_null())
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise Unsupported(f"column {key!r} of type {kind} can't be a key: {error}") from error
-    places = encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
+    # Of few bits the indices may have no number for it.
+    indices = encoded.indices.cast(pa.int64())
+    places = indices.fill_null(len(of_values) - 1).to_numpy(zero_copy_only=False)
     return lambda start, end: of_values[places[start:end]]
+
+
+def _is_plain(kind: Any) -> bool:  # noqa: ANN401
+    """Whether values of a type are hashed as NumPy has them."""
+    types = pyarrow().types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_temporal(kind))
+
+
+def _hash_plain(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    import numpy as np
+    from pandas.util import hash_array
+
+    if values.dtype.kind == "f":
+        # There are two zeros, and they are equal; and what is no number has many forms.
+        values = values + values.dtype.type(0)
+        values[np.isnan(values)] = np.nan
+    found: np.ndarray[Any, Any] = hash_array(values)
+    return found
+
+
+def _hash_values(values: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
+    """The hashes of an array that has no nulls."""
+    import numpy as np
+    from pandas.util import hash_array
+
+    if _is_plain(values.type):
+        return _hash_plain(pyarrow().chunked_array([values]).to_numpy())
+    objects = np.empty(len(values), object)
+    objects[:] = values.to_pylist()
+    found: np.ndarray[Any, Any] = hash_array(objects, categorize=False)
+    return found
 
 
 def _part(path: str, files: list[Dataset], ends: list[list[int]], i: int) -> Dataset:

@@ -8,6 +8,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import famfs
+from famfs._arguments import read_names
 from famfs._many import restore
 from famfs.errors import NotMounted, Unsupported
 
@@ -51,7 +52,7 @@ def opened(
     if dataset.kind != "table":
         raise Unsupported(f"{dataset.path} ({dataset.kind}): Spark takes tables alone")
     if columns is not None:
-        dataset = dataset[:, list(columns)]
+        dataset = dataset[:, read_names(columns)]
     if not dataset.names:
         raise Unsupported(f"{dataset.path}: no columns; count() tells how many rows there are")
     return dataset
