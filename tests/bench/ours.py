@@ -42,6 +42,12 @@ def warm(where):
     inputs.warm(where)
 
 
+def huge(where):
+    """How much of a volume's memory is in huge pages, and how much there is."""
+    found = famfs.df(where)
+    return found.huge or 0, found.capacity
+
+
 def publish(where, what, size, rounds):
     """Seconds of each publish of a process that has never seen the volume."""
     data = inputs.made(what, size)

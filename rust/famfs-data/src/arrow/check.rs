@@ -7,6 +7,10 @@ use crate::error::DataError;
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
 use arrow_data::{ArrayData, layout};
 use arrow_schema::{DataType, UnionFields, UnionMode};
+use famfs::mem::default_threads;
+
+/// From so many bytes on more than one thread looks at offsets.
+const SHARED_FROM: usize = 16 << 20;
 
 /// An array's parts as they were found. Its first value is at the start of each buffer, and
 /// children were checked before.
@@ -178,14 +182,9 @@ impl Parts {
     fn offsets<T: ArrowNativeType>(&self, limit: usize) -> Result<(), DataError> {
         let buffer = self.typed::<T>(0, self.len + 1);
         let offsets = buffer.typed_data::<T>();
-        // Without a branch for each: the whole is judged, and only a bad one is looked for.
-        let falls = offsets
-            .windows(2)
-            .map(|pair| usize::from(pair[0] > pair[1]))
-            .sum::<usize>();
         let ends = |offset: Option<&T>| offset.and_then(|offset| offset.to_usize());
         let (first, last) = (ends(offsets.first()), ends(offsets.last()));
-        if falls > 0 {
+        if falls(offsets) {
             let at = offsets
                 .windows(2)
                 .position(|pair| pair[0] > pair[1])
@@ -323,6 +322,44 @@ impl Parts {
     }
 }
 
+/// Whether a value is less than the one before it.
+///
+/// Without a branch for each: the whole is judged, and only where it is bad that one is looked for.
+/// What takes milliseconds, waiting for memory, is shared among threads.
+fn falls<T: PartialOrd + Sync>(values: &[T]) -> bool {
+    let judge = |part: &[T]| {
+        let pairs = part.windows(2);
+        pairs.fold(false, |any, pair| any | (pair[0] > pair[1]))
+    };
+    let threads = if size_of_val(values) < SHARED_FROM {
+        1
+    } else {
+        default_threads().max(1)
+    };
+    let share = values.len().div_ceil(threads).max(1);
+    // Each share with the first value of the next.
+    let part = |start: usize| &values[start..values.len().min(start + share + 1)];
+    std::thread::scope(|scope| {
+        let starts = (0..values.len()).step_by(share).skip(1);
+        let helpers: Vec<_> = starts
+            .map(|start| {
+                let help = move || judge(part(start));
+                (start, std::thread::Builder::new().spawn_scoped(scope, help))
+            })
+            .collect();
+        let mut found = judge(part(0));
+        for (start, helper) in helpers {
+            // A thread that can not be had is not missed.
+            found |= match helper.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(found)) => found,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(_) => judge(part(start)),
+            };
+        }
+        found
+    })
+}
+
 /// Whether the first buffer holds offsets, one more than there are values.
 pub(super) fn has_offsets(data_type: &DataType) -> bool {
     matches!(
@@ -359,4 +396,24 @@ fn wrong(
         "arrow data",
         format!("{what}: found {found}, expected {expected}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_that_falls_is_found_wherever_it_is() {
+        for len in [0, 1, 2, 1000, SHARED_FROM / 4 + 3] {
+            let mut values: Vec<i32> = (0..).take(len).collect();
+            assert!(!falls(&values));
+            let shares = (1..9).map(|share| len.div_ceil(share));
+            let ends = shares.flat_map(|at| [at.wrapping_sub(1), at, at + 1]);
+            for at in ends.chain([1]).filter(|at| (1..len).contains(at)) {
+                let before = std::mem::replace(&mut values[at], -1);
+                assert!(falls(&values), "{at} of {len}");
+                values[at] = before;
+            }
+        }
+    }
 }
