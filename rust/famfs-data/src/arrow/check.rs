@@ -328,8 +328,8 @@ impl Parts {
 /// What takes milliseconds, waiting for memory, is shared among threads.
 fn falls<T: PartialOrd + Sync>(values: &[T]) -> bool {
     let judge = |part: &[T]| {
-        let pairs = part.windows(2);
-        pairs.fold(false, |any, pair| any | (pair[0] > pair[1]))
+        let fallen = |pair: &[T]| u8::from(pair[0] > pair[1]);
+        part.windows(2).fold(0, |any, pair| any | fallen(pair)) != 0
     };
     let threads = if size_of_val(values) < SHARED_FROM {
         1
