@@ -40,6 +40,9 @@ pub enum PathError {
     /// The field on the media has no NUL byte.
     #[error("the path field has no NUL byte")]
     Unterminated,
+    /// The path came as text that no bytes stand for.
+    #[error("the path has half a surrogate pair, which no name has; give the path as bytes")]
+    NotText,
     /// The name is not to be given: see [`RelPath::is_reserved`].
     #[error("`.meta` is where mounts by the kernel keep their own files; choose another name")]
     Reserved,

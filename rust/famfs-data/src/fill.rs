@@ -5,12 +5,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use crc32fast::Hasher;
 use famfs::Reservation;
 use famfs::core::units::{ByteLen, FileOff};
-use famfs::mem::default_threads;
+use famfs::mem::{default_threads, helped};
 
 use crate::arrow::Span;
 use crate::error::DataError;
@@ -72,33 +71,23 @@ pub(crate) fn fill<'a>(
     } else {
         default_threads().max(1) - 1
     };
-    let mut sums = thread::scope(|scope| {
-        // A thread that can not be had is not missed: the others take its chunks.
-        let helpers: Vec<_> = (0..helpers)
-            .map_while(|_| {
-                let help = || deal.work(&mut |_| Ok(()));
-                thread::Builder::new().spawn_scoped(scope, help).ok()
-            })
-            .collect();
-        let mut told = 0;
-        let mut result = deal.work(&mut |written| {
-            if written < told + TOLD {
-                return Ok(());
-            }
-            told = written;
-            tell(start + written)
-        });
-        for helper in helpers {
-            let other = helper
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            result = result.and_then(|mut sums| {
-                sums.extend(other?);
-                Ok(sums)
-            });
+    let mut told = 0;
+    let mut now_and_then = |written| {
+        if written < told + TOLD {
+            return Ok(());
         }
-        result
-    })?;
+        told = written;
+        tell(start + written)
+    };
+    let found = helped(
+        helpers,
+        || deal.work(&mut |_| Ok(())),
+        || deal.work(&mut now_and_then),
+    );
+    let mut sums = Vec::new();
+    for each in found {
+        sums.extend(each?);
+    }
     tell(start + deal.written.into_inner())?;
     sums.sort_by_key(|(number, _)| *number);
     Ok(sums.into_iter().map(|(_, sum)| sum).collect())

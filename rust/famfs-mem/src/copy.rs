@@ -4,19 +4,13 @@
 //! fence in every thread that stored. It must not look at bounds: its callers did.
 #![expect(unsafe_code, reason = "bytes go to memory that others may read")]
 
-use std::{
-    num::NonZero,
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{
     address::HUGE,
     cache,
     guard::{self, BLOCK, Stopped, arch},
+    threads::helped,
 };
 
 /// How much is shown at a time of what is written: it fits a first-level cache with room to spare.
@@ -46,19 +40,6 @@ impl Fill<'_> {
             Self::Zeros(_) => Self::Zeros(len),
         }
     }
-}
-
-/// The number of threads that a streaming copy is worth on this host.
-///
-/// A few processors saturate the memory; more of them only take turns.
-#[must_use]
-pub fn default_threads() -> usize {
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| {
-        thread::available_parallelism()
-            .map_or(1, NonZero::get)
-            .min(8)
-    })
 }
 
 /// Where a copy goes, for threads to share.
@@ -103,24 +84,11 @@ pub(crate) unsafe fn stream(to: *mut u8, what: Fill<'_>, threads: usize) -> Resu
             unsafe { piece(to.at(from), what.part(from, len)) }?;
         }
     };
-    thread::scope(|scope| {
-        // A thread that can not be had is not missed: the others take its chunks.
-        let helpers: Vec<_> = (1..threads)
-            .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
-            .collect();
-        let mut result = work();
-        for helper in helpers {
-            let other = helper
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            result = match (result, other) {
-                (Err(a), Err(b)) if b.address < a.address => Err(b),
-                (Err(a), _) => Err(a),
-                (Ok(()), other) => other,
-            };
-        }
-        result
-    })
+    let found = helped(threads - 1, work, work);
+    let stopped = found.into_iter().filter_map(Result::err);
+    stopped
+        .min_by_key(|stopped| stopped.address)
+        .map_or(Ok(()), Err)
 }
 
 /// A range of addresses, cut where a large page ends.

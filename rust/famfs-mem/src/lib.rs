@@ -59,12 +59,12 @@ mod source;
 mod stitch;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod view;
 mod window;
 
 pub use advise::{Collapsed, Populate};
 pub use cache::{Instructions, Kind as CacheInstruction, cache_instructions};
-pub use copy::default_threads;
 pub use descriptor::above_standard;
 pub use fork::{Registration, TableFull, close_in_child, generation};
 pub use located::{Located, locate};
@@ -73,6 +73,7 @@ pub use per_process::PerProcess;
 pub use record::RecordRange;
 pub use region::{MapError, Region};
 pub use source::{Access, Identity, Kind, Part, Source, SourceError};
+pub use threads::{default_threads, helped};
 pub use view::{Piece, View};
 pub use window::Window;
 

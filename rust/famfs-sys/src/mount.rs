@@ -26,7 +26,7 @@ pub struct KernelMount {
 /// Whether the running kernel has the module.
 #[must_use]
 pub fn is_available() -> bool {
-    Path::new("/sys/module/famfs").exists()
+    rustix::fs::access("/sys/module/famfs", rustix::fs::Access::EXISTS).is_ok()
 }
 
 /// Mounts a device, with the flags that the reference uses.

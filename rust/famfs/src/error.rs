@@ -288,6 +288,15 @@ pub enum Error {
         /// The process.
         pid: u32,
     },
+    /// A transaction has other files than those its owner was told of.
+    #[error(
+        "the transaction has other files than were told of: {differs}; nothing was published: fill \
+             what is missing and commit again, or begin a new one"
+    )]
+    OtherFiles {
+        /// Which there are beside them, and which are missing.
+        differs: String,
+    },
     /// A replay would not apply what was to be appended: a defect, caught before it was written.
     #[error(
         "refused to append an entry that no host would apply: {kind}; nothing was published, try \
@@ -410,7 +419,9 @@ impl Error {
             Self::NotMaster { .. } => face(libc::EPERM, 1, "NotMaster"),
             Self::ReadOnlyVolume { .. } => face(libc::EROFS, 1, "ReadOnlyVolume"),
             Self::Permission { .. } => face(libc::EACCES, 1, "PermissionDenied"),
-            Self::Busy { .. } | Self::Unfinished { .. } => face(libc::EBUSY, 1, "Busy"),
+            Self::Busy { .. } | Self::Unfinished { .. } | Self::OtherFiles { .. } => {
+                face(libc::EBUSY, 1, "Busy")
+            }
             Self::Corrupt { .. } | Self::BadContent { .. } | Self::Refused { .. } => {
                 face(libc::EUCLEAN, 1, "Corrupt")
             }

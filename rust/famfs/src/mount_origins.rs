@@ -64,3 +64,25 @@ pub(crate) fn from_kernel() -> Vec<Mount> {
     };
     mounted.into_iter().map(mount).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_environment_names_pairs() {
+        let mounts = from_environment(Some(OsStr::new("/dev/dax0.0=/nowhere/a:/img=/nowhere/b")));
+        let mounts = mounts.unwrap();
+        assert_eq!(mounts[1].source, Path::new("/img"));
+        assert_eq!(mounts[0].mountpoint, Path::new("/nowhere/a"));
+        for wrong in ["/dev/dax0.0", "/dev/dax0.0=", "=/mnt"] {
+            assert!(
+                from_environment(Some(OsStr::new(wrong))).is_err(),
+                "{wrong}"
+            );
+        }
+        assert!(from_environment(Some(OsStr::new(""))).unwrap().is_empty());
+    }
+}

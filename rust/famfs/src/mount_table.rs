@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use famfs_mem::PerProcess;
@@ -67,8 +68,12 @@ pub(crate) fn user_dir(user: u32) -> PathBuf {
 }
 
 fn boot() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
+    let mut id = [0; 64];
+    // Whole in one read, as procfs hands it out.
+    let read =
+        File::open("/proc/sys/kernel/random/boot_id").and_then(|mut file| file.read(&mut id));
+    let id = &id[..read.unwrap_or(0)];
+    String::from_utf8_lossy(id).trim().to_owned()
 }
 
 /// What tells one table from the one that replaces it.
@@ -90,12 +95,14 @@ impl Stamp {
 }
 
 /// The tables as this process read them last.
-static READ: PerProcess<HashMap<PathBuf, (Stamp, Vec<Mount>)>> = PerProcess::new();
+static READ: PerProcess<HashMap<PathBuf, Kept>> = PerProcess::new();
 
-fn read_file(path: &Path) -> Result<Vec<Mount>> {
+type Kept = (Stamp, Arc<[Mount]>);
+
+fn read_file(path: &Path) -> Result<Arc<[Mount]>> {
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
         Err(error) => return Err(Error::io(path, "read the table of mounts")(error)),
     };
     let content: Content = serde_json::from_slice(&text).map_err(|error| Error::BadContent {
@@ -103,9 +110,9 @@ fn read_file(path: &Path) -> Result<Vec<Mount>> {
         reason: format!("not a table of mounts ({error}); remove the file and mount again"),
     })?;
     if content.boot != boot() {
-        return Ok(Vec::new());
+        return Ok(Arc::default());
     }
-    Ok(content.mounts)
+    Ok(content.mounts.into())
 }
 
 impl Table {
@@ -163,11 +170,11 @@ impl Table {
     ///
     /// Every path that is opened asks for them, so what was read is kept while the table is the
     /// same.
-    pub(crate) fn read_all(&self) -> Result<Vec<Mount>> {
+    pub(crate) fn read_all(&self) -> Result<Arc<[Mount]>> {
         let path = self.path();
         let metadata = match fs::symlink_metadata(&path) {
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Arc::default()),
             Err(error) => return Err(Error::io(&path, "read the table of mounts")(error)),
         };
         let dir = fs::symlink_metadata(&self.dir).map_err(Error::io(&self.dir, "examine"))?;
@@ -177,10 +184,10 @@ impl Table {
         if let Some((kept, mounts)) = READ.lock().get(&path)
             && *kept == stamp
         {
-            return Ok(mounts.clone());
+            return Ok(Arc::clone(mounts));
         }
         let mounts = read_file(&path)?;
-        READ.lock().insert(path, (stamp, mounts.clone()));
+        READ.lock().insert(path, (stamp, Arc::clone(&mounts)));
         Ok(mounts)
     }
 
@@ -188,7 +195,7 @@ impl Table {
     pub(crate) fn update(&self, change: impl FnOnce(&mut Vec<Mount>) -> Result<()>) -> Result<()> {
         let io = |what| Error::io(&self.dir, what);
         let _lock = self.hold("mounts.lock")?;
-        let mut mounts = self.read_all()?;
+        let mut mounts = self.read_all()?.to_vec();
         change(&mut mounts)?;
         let content = Content {
             boot: boot(),

@@ -4,6 +4,7 @@
 //! without it ([`crate::reservation`]), and named by the log under it again. Nothing is visible
 //! before the commit, and what is dropped before it was never there.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -149,6 +150,28 @@ impl Inner {
     }
 }
 
+/// Checks that there are the files that were told of, and no others.
+fn check_told<'a>(
+    told: Option<&[RelPath]>,
+    found: impl Iterator<Item = &'a RelPath>,
+) -> Result<()> {
+    let Some(told) = told else { return Ok(()) };
+    let found: BTreeSet<_> = found.map(RelPath::as_bytes).collect();
+    let told: BTreeSet<_> = told.iter().map(RelPath::as_bytes).collect();
+    let missing = (told.difference(&found).next(), "is not filled");
+    let beside = (found.difference(&told).next(), "is filled, and not told of");
+    let differs: Vec<_> = [missing, beside]
+        .into_iter()
+        .filter_map(|(path, what)| Some(format!("{} {what}", path?.escape_ascii())))
+        .collect();
+    if differs.is_empty() {
+        return Ok(());
+    }
+    Err(Error::OtherFiles {
+        differs: differs.join(", "),
+    })
+}
+
 /// The entries of files, whose `replace` says whether they may, with their paths.
 fn entries(
     state: &State,
@@ -262,20 +285,25 @@ impl Volume {
     }
 
     pub(crate) fn commit_if(&self, mut files: Vec<Publication>, may: May<'_>) -> Result<Vec<Slot>> {
-        let committed = self.commit_files(&mut files, None, may)?;
+        let committed = self.commit_files(&mut files, None, None, may)?;
         Ok(committed.into_iter().map(|(_, slot)| slot).collect())
     }
 
     /// Publishes files, and with them the parts of a transaction that other processes have filled.
     /// Those that were committed are not open any more; where none was, all are as they were.
+    /// `told` are the paths that all of it must have together, where that is asked.
     pub(crate) fn commit_files(
         &self,
         files: &mut [Publication],
         transaction: Option<Uuid>,
+        told: Option<&[RelPath]>,
         may: May<'_>,
     ) -> Result<Vec<(RelPath, Slot)>> {
-        if files.is_empty() && transaction.is_none() {
-            return Ok(Vec::new());
+        if transaction.is_none() {
+            check_told(told, files.iter().map(|file| &file.path))?;
+            if files.is_empty() {
+                return Ok(Vec::new());
+            }
         }
         for file in files.iter() {
             file.reservation.seal()?;
@@ -311,6 +339,7 @@ impl Volume {
                 map: promise.map,
             });
             let (paths, entries) = entries(state, own.chain(filled))?;
+            check_told(told, paths.iter())?;
             if entries.is_empty() {
                 return Ok((paths, None));
             }

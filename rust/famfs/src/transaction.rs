@@ -191,6 +191,19 @@ impl Transaction {
     /// ended before it had: then the transaction goes on, and may be committed later. As
     /// [`Volume::commit`] otherwise.
     pub fn commit(&self) -> Result<Vec<(RelPath, Slot)>> {
+        self.commit_told(None)
+    }
+
+    /// As [`Self::commit`], where the files are those that were told of and no others: whose work
+    /// was lost, or done by nobody who told of it, is found before anything is published.
+    ///
+    /// # Errors
+    /// [`Error::OtherFiles`]; then the transaction goes on. As [`Self::commit`] otherwise.
+    pub fn commit_only(&self, told: &[RelPath]) -> Result<Vec<(RelPath, Slot)>> {
+        self.commit_told(Some(told))
+    }
+
+    fn commit_told(&self, told: Option<&[RelPath]>) -> Result<Vec<(RelPath, Slot)>> {
         let mut state = self.open()?;
         let State { role, own, files } = &mut *state;
         if *role == Role::Part {
@@ -199,7 +212,9 @@ impl Transaction {
             return Ok(Vec::new());
         }
         let had = files.len();
-        let committed = self.volume.commit_files(files, self.token, &|_| Ok(()));
+        let committed = self
+            .volume
+            .commit_files(files, self.token, told, &|_| Ok(()));
         // An error after the log had them is told, and does not undo it.
         files.retain(|file| file.reservation.is_open());
         let ended = committed.is_ok() || files.len() < had;

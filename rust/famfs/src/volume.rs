@@ -6,7 +6,9 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 use std::time::SystemTime;
 
 use famfs_core::check::Fatal;
@@ -62,7 +64,8 @@ pub(crate) struct Inner {
     header: LogHeader,
     /// The lines that never change while this is the same volume.
     first: Pulse,
-    host: Uuid,
+    /// Found when it is first asked for: who only reads never does.
+    host: OnceLock<Uuid>,
     /// The first slot that was not judged, if both counters said so: nothing is new while the
     /// log's counters are the same.
     judged: AtomicU64,
@@ -152,8 +155,7 @@ impl Volume {
                 superblock,
                 header,
                 first,
-                // Who has none reads all the same: it is asked for again by who wants to write.
-                host: host::identity().unwrap_or(Uuid::nil()),
+                host: OnceLock::new(),
                 judged: AtomicU64::new(0),
                 state: RwLock::new(State {
                     replay,
@@ -198,13 +200,13 @@ impl Volume {
     /// What this host may do.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.inner.superblock.role(self.inner.host)
+        self.inner.superblock.role(self.inner.host())
     }
 
     /// This host's identity.
     #[must_use]
     pub fn host(&self) -> Uuid {
-        self.inner.host
+        self.inner.host()
     }
 
     /// Whose caches see the volume.
@@ -341,8 +343,14 @@ impl Inner {
         self.source.path().to_owned()
     }
 
+    /// This host's identity; nil where it has none, which is told to who wants to write.
     pub(crate) fn host(&self) -> Uuid {
-        self.host
+        if let Some(host) = self.host.get() {
+            return *host;
+        }
+        // Looked for outside of the cell: a child that is forked meanwhile must not wait for it.
+        let found = host::identity().unwrap_or(Uuid::nil());
+        *self.host.get_or_init(|| found)
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {

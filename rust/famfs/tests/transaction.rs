@@ -88,6 +88,32 @@ fn what_a_part_has_begun_is_waited_for() {
 }
 
 #[test]
+fn a_commit_of_told_files_publishes_those_or_nothing() {
+    let (disk, volume) = volume(64);
+    let other = open(&disk);
+    let owner = volume.transaction().unwrap();
+    put(&owner, "own", b"own").unwrap();
+    let part = other.join(owner.token().unwrap()).unwrap();
+    put(&part, "part", b"part").unwrap();
+    part.commit().unwrap();
+    let told = |names: &[&str]| -> Vec<_> { names.iter().map(|each| name(each)).collect() };
+    for (names, says) in [
+        (&["own"][..], "part is filled, and not told of"),
+        (&["part", "own", "lost"], "lost is not filled"),
+        (&["part", "lost"], "lost is not filled, own is filled"),
+        (&[], "own is filled"),
+    ] {
+        let error = owner.commit_only(&told(names)).unwrap_err();
+        assert!(matches!(error, Error::OtherFiles { .. }), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        volume.refresh().unwrap();
+        assert!(volume.list(b"").unwrap().is_empty());
+    }
+    let committed = owner.commit_only(&told(&["part", "own"])).unwrap();
+    assert_eq!(committed.len(), 2);
+}
+
+#[test]
 fn a_transaction_that_ends_gives_everything_back() {
     let (disk, volume) = volume(64);
     let free = volume.usage().free;

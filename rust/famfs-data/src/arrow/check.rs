@@ -7,10 +7,14 @@ use crate::error::DataError;
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
 use arrow_data::{ArrayData, layout};
 use arrow_schema::{DataType, UnionFields, UnionMode};
-use famfs::mem::default_threads;
+use famfs::mem::{default_threads, helped};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// From so many bytes on more than one thread looks at offsets.
 const SHARED_FROM: usize = 16 << 20;
+
+/// How many of them a thread takes at a time.
+const TAKEN: usize = 1 << 18;
 
 /// An array's parts as they were found. Its first value is at the start of each buffer, and
 /// children were checked before.
@@ -327,37 +331,27 @@ impl Parts {
 /// Without a branch for each: the whole is judged, and only where it is bad that one is looked for.
 /// What takes milliseconds, waiting for memory, is shared among threads.
 fn falls<T: PartialOrd + Sync>(values: &[T]) -> bool {
-    let judge = |part: &[T]| {
-        let fallen = |pair: &[T]| u8::from(pair[0] > pair[1]);
-        part.windows(2).fold(0, |any, pair| any | fallen(pair)) != 0
-    };
-    let threads = if size_of_val(values) < SHARED_FROM {
-        1
+    let helpers = if size_of_val(values) < SHARED_FROM {
+        0
     } else {
-        default_threads().max(1)
+        default_threads().max(1) - 1
     };
-    let share = values.len().div_ceil(threads).max(1);
-    // Each share with the first value of the next.
-    let part = |start: usize| &values[start..values.len().min(start + share + 1)];
-    std::thread::scope(|scope| {
-        let starts = (0..values.len()).step_by(share).skip(1);
-        let helpers: Vec<_> = starts
-            .map(|start| {
-                let help = move || judge(part(start));
-                (start, std::thread::Builder::new().spawn_scoped(scope, help))
-            })
-            .collect();
-        let mut found = judge(part(0));
-        for (start, helper) in helpers {
-            // A thread that can not be had is not missed.
-            found |= match helper.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(found)) => found,
-                Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                Err(_) => judge(part(start)),
-            };
+    let next = AtomicUsize::new(0);
+    let judge = || {
+        loop {
+            let start = next.fetch_add(TAKEN, Ordering::Relaxed);
+            if start >= values.len() {
+                return false;
+            }
+            // With the first value of what is taken next.
+            let part = &values[start..values.len().min(start + TAKEN + 1)];
+            let fallen = |pair: &[T]| u8::from(pair[0] > pair[1]);
+            if part.windows(2).fold(0, |any, pair| any | fallen(pair)) != 0 {
+                return true;
+            }
         }
-        found
-    })
+    };
+    helped(helpers, judge, judge).contains(&true)
 }
 
 /// Whether the first buffer holds offsets, one more than there are values.
@@ -407,8 +401,8 @@ mod tests {
         for len in [0, 1, 2, 1000, SHARED_FROM / 4 + 3] {
             let mut values: Vec<i32> = (0..).take(len).collect();
             assert!(!falls(&values));
-            let shares = (1..9).map(|share| len.div_ceil(share));
-            let ends = shares.flat_map(|at| [at.wrapping_sub(1), at, at + 1]);
+            let taken = (TAKEN..len).step_by(TAKEN).chain([len]);
+            let ends = taken.flat_map(|at| [at.wrapping_sub(1), at, at + 1]);
             for at in ends.chain([1]).filter(|at| (1..len).contains(at)) {
                 let before = std::mem::replace(&mut values[at], -1);
                 assert!(falls(&values), "{at} of {len}");
