@@ -94,6 +94,7 @@ def test_a_hostile_entry_is_a_finding(
     assert [(f["slot"], f["kind"]) for f in dump["findings"]] == [(slot, finding)]
     assert [f["path"] for f in dump["files"]] == ["d/good"]
     assert kinds(famfs, old.mnt, 4) == [finding]
+    assert "\n1 finding: until mended, " in famfs("fsck", old.mnt, code=4).text
     famfs("verify", "-S", 3, "-f", old.mnt / "d/good")
     assert famfs("ls", "-R", old.mnt).text.split() == ["d", "d/good"]
     assert famfs("check", old.mnt, code=4).code == 4

@@ -266,7 +266,9 @@ def test_an_embedded_volume(famfs: Famfs, mnt: Path) -> None:
     assert "made and mounted" in told
     assert "32.0 MiB" in told
     famfs("creat", "-s", 5000, "-S", 8, mnt / "f")
-    famfs("umount", mnt)
+    told = famfs("umount", mnt).text
+    assert "stays, in 32.0 MiB" in told
+    assert f"famfs umount --discard {mnt}" in told
     told = famfs("mount", "--embedded", mnt).text
     assert "made" not in told
     famfs("verify", "-S", 8, "-f", mnt / "f")

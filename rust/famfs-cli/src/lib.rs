@@ -65,7 +65,14 @@ fn normalize(mut args: Vec<OsString>) -> Vec<OsString> {
         .and_then(|name| Path::new(name).file_name())
         .is_some_and(|name| name == OsStr::new("mkfs.famfs"));
     if is_mkfs {
-        args.insert(1, "mkfs".into());
+        // Usage is told as that of the command, and a version is the program's.
+        args[0] = "famfs".into();
+        if !args
+            .get(1)
+            .is_some_and(|arg| arg == "--version" || arg == "-V")
+        {
+            args.insert(1, "mkfs".into());
+        }
     }
     args
 }
@@ -128,10 +135,9 @@ mod tests {
     #[test]
     fn the_other_name_is_a_command() {
         let args = normalize(strings(&["/usr/sbin/mkfs.famfs", "/dev/dax0.0"]));
-        assert_eq!(
-            args,
-            strings(&["/usr/sbin/mkfs.famfs", "mkfs", "/dev/dax0.0"])
-        );
+        assert_eq!(args, strings(&["famfs", "mkfs", "/dev/dax0.0"]));
+        let args = normalize(strings(&["mkfs.famfs", "--version"]));
+        assert_eq!(args, strings(&["famfs", "--version"]));
         assert_eq!(normalize(strings(&["famfs", "ls"])).len(), 2);
         assert!(normalize(Vec::new()).is_empty());
     }

@@ -80,6 +80,14 @@ pub(crate) fn show_mode(mode: u32) -> String {
     format!("{mode:04o}")
 }
 
+/// So many of something, in words.
+pub(crate) fn count(number: usize, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {one}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +156,11 @@ mod tests {
         }
         assert_eq!(show_mode(0o644), "0644");
         assert_eq!(show_mode(0o4755), "4755");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let told: Vec<_> = (0..3).map(|number| count(number, "finding")).collect();
+        assert_eq!(told, ["0 findings", "1 finding", "2 findings"]);
     }
 }

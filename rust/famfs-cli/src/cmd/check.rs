@@ -12,6 +12,7 @@ use super::report::FindingReport;
 use super::{content, mount_at};
 use crate::args::{Check, Logplay};
 use crate::output::{JsonPath, Output, show_host, show_path};
+use crate::size::count;
 
 /// Exit bit: files are not mapped as the log has them.
 const UNMAPPED: i32 = 1;
@@ -134,8 +135,8 @@ fn tell(checked: &Checked, output: &mut Output) -> Result<()> {
     }
     if !checked.findings.is_empty() {
         output.line(format_args!(
-            "log: {} findings; `famfs fsck` lists them",
-            checked.findings.len()
+            "log: {}; `famfs fsck` tells more",
+            count(checked.findings.len(), "finding")
         ))?;
     }
     output.line(format_args!(
@@ -264,8 +265,8 @@ pub(super) fn logplay(args: &Logplay, output: &mut Output) -> Result<i32> {
     }
     if !report.findings.is_empty() {
         crate::complain(&format!(
-            "famfs: warning: {} findings; `famfs fsck {}` lists them",
-            report.findings.len(),
+            "famfs: warning: {}; `famfs fsck {}` tells more",
+            count(report.findings.len(), "finding"),
             report.mountpoint
         ));
     }

@@ -8,7 +8,7 @@ use super::report::{DeviceReport, FindingReport, LogReport, Report, SuperblockRe
 use super::source_of;
 use crate::args::Fsck;
 use crate::output::{Output, UsageReport};
-use crate::size::show;
+use crate::size::{count, show};
 
 /// What dump says, without the listings, and what came of it.
 #[derive(Debug, Serialize)]
@@ -104,12 +104,11 @@ fn tell(judgement: &Judgement, output: &mut Output) -> Result<()> {
         };
         output.line(format_args!("{place}: {kind}: {detail}"))?;
     }
-    let count = judgement.findings.len();
     match judgement.verdict {
         "clean" => output.line("clean"),
         "findings" => output.line(format_args!(
-            "{count} findings: the volume is mounted read-only until they are mended; what was \
-             good stays readable"
+            "{}: until mended, the volume is mounted read-only; what was good stays readable",
+            count(judgement.findings.len(), "finding")
         )),
         _ => output.line("could not be judged: the volume can't be mounted"),
     }

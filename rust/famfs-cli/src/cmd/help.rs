@@ -50,6 +50,8 @@ fn page(command: &Command, name: &str) -> Result<Vec<u8>> {
     let title = name.to_uppercase();
     clap_mangen::Man::new(command.clone())
         .title(title)
+        // Pages have no date of their own; left out, the version would stand in its place.
+        .date(" ")
         .source(concat!("famfs ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)?;
     Ok(page)

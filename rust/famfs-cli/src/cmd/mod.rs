@@ -44,7 +44,7 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<i32> {
     match verb {
         Verb::Mkfs(args) => mkfs::run(&args, output),
         Verb::Mount(args) => mount::mount(&args, output),
-        Verb::Umount(args) => mount::umount(&args),
+        Verb::Umount(args) => mount::umount(&args, output),
         Verb::Mounts(args) => mount::list(&args, output),
         Verb::Demo(args) => demo::run(&args),
         Verb::Creat(args) => creat::run(&args, output),

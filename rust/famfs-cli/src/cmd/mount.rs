@@ -264,8 +264,20 @@ fn tell(
 }
 
 /// Takes a mount away.
-pub(super) fn umount(args: &Umount) -> Result<i32> {
-    mounts::umount(&args.mountpoint, args.discard)?;
+pub(super) fn umount(args: &Umount, output: &mut Output) -> Result<i32> {
+    let gone = mounts::umount(&args.mountpoint, args.discard)?;
+    // Nothing else lists a volume that isn't mounted, and its memory would be forgotten.
+    if gone.embedded.is_some()
+        && !args.discard
+        && let Ok(volume) = std::fs::metadata(&gone.source)
+    {
+        let mountpoint = gone.mountpoint.display();
+        output.line(format_args!(
+            "the volume stays, in {} of this host's memory; `famfs mount --embedded {mountpoint}` \
+             has it again, and then `famfs umount --discard {mountpoint}` gives the memory back",
+            show(volume.len())
+        ))?;
+    }
     Ok(0)
 }
 

@@ -306,10 +306,7 @@ impl Picture {
 
     /// The line under the device's name.
     fn summary(&self) -> String {
-        let count = |number: usize, one: &str| match number {
-            1 => format!("1 {one}"),
-            _ => format!("{number} {one}s"),
-        };
+        use crate::size::count;
         let extents = self.live().map(|file| file.extents).sum();
         let mut summary = format!(
             "{}, {} in {}, {} of {} entries, format {}.{}",
