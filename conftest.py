@@ -20,6 +20,16 @@ def volume():
         yield mnt
 
 
+def _clear(directory):
+    """Takes away what is below a directory of a volume."""
+    import famfs
+
+    for entry in famfs.ls(directory):
+        if entry.kind == "directory":
+            _clear(entry.path)
+        famfs.remove(entry.path)
+
+
 @pytest.fixture(autouse=True)
 def examples(request, doctest_namespace):
     """`mnt`, an embedded volume; `tmp`, a directory with `mnt` in it; `np`, NumPy."""
@@ -27,11 +37,8 @@ def examples(request, doctest_namespace):
         return
     import numpy as np
 
-    import famfs
-
     mnt = request.getfixturevalue("volume")
-    for entry in famfs.ls(mnt):
-        famfs.remove(entry.path)
+    _clear(mnt)
     tmp = request.getfixturevalue("tmp_path")
     (tmp / "mnt").mkdir()
     doctest_namespace.update(mnt=mnt, tmp=tmp, np=np)

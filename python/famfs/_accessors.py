@@ -181,11 +181,14 @@ class Accessors:
         """
         if self.kind in ARROW:
             table = self._as_table()
+
+            def frame() -> Any:  # noqa: ANN401
+                rows = _frames.range_of(self._file) if self.kind == "table" else None
+                return _frames.to_pandas(table, copy=copy, dtype_backend=dtype_backend, rows=rows)
+
             try:
-                made = self._told(
-                    lambda: _frames.to_pandas(table, copy=copy, dtype_backend=dtype_backend)
-                )
-            except TypeError as error:
+                made = self._told(frame)
+            except (TypeError, ValueError) as error:
                 if isinstance(error, FamfsError):
                     raise
                 raise self._unsupported(

@@ -1,12 +1,13 @@
-"""Arguments that several calls take: sizes, counts and modes, each read in one way."""
+"""Arguments that several calls take: paths, sizes, counts and modes, each read in one way."""
 
 from __future__ import annotations
 
+import os
 from operator import index
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from famfs import _native
-from famfs.errors import FamfsError, Unsupported
+from famfs.errors import FamfsError, InvalidPath, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,45 @@ Size: TypeAlias = int | str
 
 _MODES = 0o7777
 _SIZES = 1 << 63
+
+
+def read_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
+    """Reads a path.
+
+    Args:
+        path: Text, bytes, or an object that stands for a path.
+
+    Returns:
+        Text; bytes that are no UTF-8 are in it as Python has them in names of files.
+
+    Raises:
+        InvalidPath: It is empty, or has half of a character.
+        Unsupported: It is no path.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from famfs import _arguments
+        >>> _arguments.read_path(Path("/mnt/famfs") / "a")
+        '/mnt/famfs/a'
+    """
+    try:
+        text = os.fsdecode(path)
+        encoded = os.fsencode(text)
+    except TypeError as error:
+        raise Unsupported(
+            f"{path!r} is no path: text, bytes or a pathlib.Path name a file below a mount point"
+        ) from error
+    except UnicodeEncodeError as error:
+        raise InvalidPath(
+            f"{path!a}: half of a character, which no name has; a name of other bytes than UTF-8 "
+            'is given as bytes, b"..."'
+        ) from error
+    if not encoded:
+        raise InvalidPath(
+            "the path is empty: name a file below a mount point, such as /mnt/famfs/table; "
+            "famfs.mounts() lists the mount points"
+        )
+    return text
 
 
 def read_size(size: Size | None) -> int | None:
@@ -47,16 +87,17 @@ def read_size(size: Size | None) -> int | None:
     return count
 
 
-def read_count(count: int, name: str, what: str) -> int:
+def read_count(count: int, name: str, what: str, least: int = 0) -> int:
     """Reads how many there are of something.
 
     Args:
         count: The number.
         name: What the caller calls it.
         what: What is counted, for the message.
+        least: The fewest that there may be.
 
     Returns:
-        The same, from 0 to what 63 bits hold.
+        The same, to what 63 bits hold.
 
     Raises:
         Unsupported: It is no such number.
@@ -67,8 +108,10 @@ def read_count(count: int, name: str, what: str) -> int:
         5
     """
     number = whole(count, name, f"a whole number of {what}")
-    if not 0 <= number < _SIZES:
-        raise Unsupported(f"{name}={number}: a number of {what} is 0 or more, and below 2**63")
+    if not least <= number < _SIZES:
+        raise Unsupported(
+            f"{name}={number}: a number of {what} is {least} or more, and below 2**63"
+        )
     return number
 
 

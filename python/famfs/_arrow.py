@@ -121,6 +121,29 @@ def why_not_arrow(dtype: np.dtype[Any]) -> str:
     return f"{why}: to_numpy() hands it out in place, pyarrow.array(dataset.to_numpy()) copies"
 
 
+def with_pandas(table: Any, told: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Puts another account of the pandas frame that a table was in the place of its own.
+
+    Args:
+        table: A `pyarrow.Table`.
+        told: What its schema's `pandas_metadata` is to be.
+
+    Returns:
+        The table.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from famfs import _arrow
+        >>> table = _arrow.with_pandas(pa.table({"a": [1]}), {"columns": []})
+        >>> table.schema.pandas_metadata
+        {'columns': []}
+    """
+    import json
+
+    kept = table.schema.metadata or {}
+    return table.replace_schema_metadata({**kept, b"pandas": json.dumps(told).encode()})
+
+
 def pyarrow(what: str = "tables") -> Any:  # noqa: ANN401 - pyarrow has no types
     """Imports pyarrow.
 

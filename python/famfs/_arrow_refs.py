@@ -7,10 +7,13 @@ of an array's buffers.
 from __future__ import annotations
 
 import itertools
+import os
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from famfs import _native
 from famfs._arrow import pyarrow
+from famfs._arrow_layouts import bits_of, is_same_layout, layout_of, located, size_of
+from famfs._arrow_places import array_at, column_at, place_of, reduced_table, table_at
 from famfs.dataset import open as open_
 
 if TYPE_CHECKING:
@@ -26,6 +29,12 @@ LEAST = 1024
 
 _INLINE = 64
 """Bytes of a buffer elsewhere that stand in the pickle itself."""
+
+_PLAIN, _BUFFER = 180, 16
+"""About how many bytes an array takes whose buffers are told, and each buffer, but for the path."""
+
+_SHORT = 256
+"""Bytes that a pickle should have at most."""
 
 
 def reduced(pa: Any, obj: Any) -> Reduced | None:  # noqa: ANN401
@@ -52,17 +61,9 @@ def reduced(pa: Any, obj: Any) -> Reduced | None:  # noqa: ANN401
         found = _reduced_table(pa.Table.from_batches([obj]))
         return found and (batch_of, found)
     if isinstance(obj, pa.ChunkedArray):
-        column = _reduced_column(obj)
-        return column and (column_of, column)
+        return _reduced_column(obj)
     column = _reduced_column(pa.chunked_array([obj])) if isinstance(obj, pa.Array) else None
-    return column and (array_of, column)
-
-
-def _located(buffer: Any) -> tuple[Ref, int] | None:  # noqa: ANN401
-    """The file that an Arrow buffer lies in, and where."""
-    if buffer is None or not buffer.size:
-        return None
-    return _native.locate(buffer.address, buffer.size)
+    return column and (_OF_ONE[column[0]], column[1])
 
 
 # pyarrow: whole tables, by rows and columns of their files
@@ -74,18 +75,22 @@ def _reduced_table(table: Any) -> Reduced | None:  # noqa: ANN401
     parts = _parts(table)
     if parts is not None:
         return table_of, (parts,)
+    if all(map(_is_here, table.columns)):
+        place = reduced_table(table)
+        if place is not None:
+            return table_at, place
     return _reduced_columns(table)
 
 
 def _parts(table: Any) -> tuple[tuple[Ref, int, int], ...] | None:  # noqa: ANN401
     """The rows of files that a table is, one after the other, if it is those and nothing else."""
-    key = next((i for i, kind in enumerate(table.schema.types) if _bits(kind)), None)
+    key = next((i for i, kind in enumerate(table.schema.types) if bits_of(kind)), None)
     if key is None:
         return None
     # Runs of rows that one file has.
     runs: list[tuple[Ref, int]] = []
     for chunk in table.column(key).iterchunks():
-        found = _located(chunk.buffers()[1])
+        found = located(chunk.buffers()[1])
         if not found:
             return None
         if runs and runs[-1][0] == found[0]:
@@ -133,34 +138,17 @@ def _part(ref: Ref, table: Any, key: int) -> tuple[Ref, int, int] | None:  # noq
 
 def _first_row(file: _native.File, column: int, chunk: Any) -> int | None:  # noqa: ANN401
     """The row of a file at which an array begins, told by where its values lie."""
-    bits = _bits(chunk.type)
+    bits = bits_of(chunk.type)
     address = chunk.buffers()[1].address
     row = 0
     for batch in pyarrow().chunked_array(file.column(column)).chunks:
-        memory = batch.buffers()[1]
+        # One of the same name may be of a type that has no such buffer.
+        memory = batch.buffers()[1] if batch.type == chunk.type else None
         if memory is not None and memory.address <= address < memory.address + memory.size:
             within, rest = divmod((address - memory.address) * 8, bits)
             return None if rest else row + within + chunk.offset - batch.offset
         row += len(batch)
     return None
-
-
-def _bits(kind: Any) -> int:  # noqa: ANN401
-    """Bits of a row in the second buffer of an array; 0 where that tells no row."""
-    types = pyarrow().types
-    if isinstance(kind, pyarrow().BaseExtensionType):
-        return _bits(kind.storage_type)
-    if types.is_dictionary(kind):
-        return _bits(kind.index_type)
-    if types.is_string(kind) or types.is_binary(kind) or types.is_list(kind) or types.is_map(kind):
-        return 32
-    if types.is_large_string(kind) or types.is_large_binary(kind) or types.is_large_list(kind):
-        return 64
-    if types.is_primitive(kind) or types.is_decimal(kind) or types.is_fixed_size_binary(kind):
-        # A boolean's address tells eight rows.
-        bits: int = kind.bit_width
-        return bits if bits % 8 == 0 else 0
-    return 0
 
 
 def _is_same(one: Any, other: Any) -> bool:  # noqa: ANN401
@@ -171,38 +159,9 @@ def _is_same(one: Any, other: Any) -> bool:  # noqa: ANN401
         if list(map(len, here.chunks)) != list(map(len, there.chunks)):
             return False
         for a, b in zip(here.chunks, there.chunks, strict=True):
-            if not _is_same_layout(_layout(a), _layout(b)):
+            if not is_same_layout(layout_of(a), layout_of(b)):
                 return False
     return True
-
-
-def _is_same_layout(one: Any, other: Any) -> bool:  # noqa: ANN401
-    kind, length, _, offset, buffers, children, dictionary = one
-    kind2, length2, _, offset2, buffers2, children2, dictionary2 = other
-    if (kind, length, offset) != (kind2, length2, offset2) or len(buffers) != len(buffers2):
-        return False
-    if len(children) != len(children2) or (dictionary is None) != (dictionary2 is None):
-        return False
-    for a, b in zip(buffers, buffers2, strict=True):
-        if (a is None) != (b is None):
-            return False
-        if a is None or (a.address, a.size) == (b.address, b.size):
-            continue
-        # Made for a selection whose rows begin within a byte.
-        if a.size > length // 8 + 1 or not a.equals(b):
-            return False
-    pairs = zip(children, children2, strict=True)
-    return all(_is_same_layout(a, b) for a, b in pairs) and (
-        dictionary is None or _is_same_layout(dictionary, dictionary2)
-    )
-
-
-def _layout(array: Any) -> Any:  # noqa: ANN401
-    """An array's type, length, nulls, offset, buffers, children and dictionary.
-
-    It is what pyarrow itself pickles: all of it, whatever the type.
-    """
-    return array.__reduce__()[1][0]
 
 
 def table_of(parts: Iterable[tuple[Ref, int, int]]) -> Any:  # noqa: ANN401
@@ -272,7 +231,7 @@ def columns_of(schema: Any, columns: Sequence[Any], others: Any) -> Any:  # noqa
 
     Args:
         schema: The table's.
-        columns: For each column what `column_of` takes; None for the others.
+        columns: For each column what rebuilds it, and of what; None for the others.
         others: Those, a table.
 
     Returns:
@@ -289,22 +248,44 @@ def columns_of(schema: Any, columns: Sequence[Any], others: Any) -> Any:  # noqa
         True
     """
     rest = iter(others.columns if others is not None else ())
-    made = [next(rest) if column is None else column_of(*column) for column in columns]
+    made = [next(rest) if column is None else column[0](*column[1]) for column in columns]
     return pyarrow().Table.from_arrays(made, schema=schema)
 
 
-def _reduced_column(column: Any) -> tuple[Any, Any] | None:  # noqa: ANN401
-    """A column's files, and of each of its arrays the layout, with places for buffers."""
-    first = next((chunk for chunk in column.iterchunks() if len(chunk)), None)
+def _is_here(column: Any) -> bool:  # noqa: ANN401
+    """Whether some of a column's memory is a volume's, by its first array."""
     # Most columns lie elsewhere as a whole, and this is all that is looked at.
-    if first is None or not any(map(_located, first.buffers())):
+    first = next((chunk for chunk in column.iterchunks() if len(chunk)), None)
+    return first is not None and any(map(located, first.buffers()))
+
+
+def _reduced_column(column: Any) -> Reduced | None:  # noqa: ANN401
+    """A column as rows of a file's; else its files, and of each array the layout, with places."""
+    if not _is_here(column):
         return None
+    plain = [layout_of(each) for each in column.iterchunks()]
+    if _is_long(plain):
+        place = place_of(plain)
+        if place is not None:
+            return (column_at, place) if sum(map(size_of, plain)) >= LEAST else None
     files = _Files()
     # One object for all types of the arrays, which pickle writes once.
-    layouts = [files.layout((column.type, *_layout(each)[1:])) for each in column.iterchunks()]
+    layouts = [files.layout((column.type, *each[1:])) for each in plain]
     if files.located < max(LEAST, files.carried):
         return None
-    return tuple(files.numbers), layouts
+    return column_of, (tuple(files.numbers), layouts)
+
+
+def _is_long(layouts: Sequence[Any]) -> bool:
+    """Whether the buffers of arrays, told one by one, take more than their place in a file does."""
+    _, _, _, _, buffers, children, dictionary = layouts[0]
+    if len(layouts) > 1 or children or dictionary is not None:
+        return True
+    found = [(buffer.size, located(buffer)) for buffer in buffers if buffer is not None]
+    # A bitmap that was made for a selection would stand in the pickle.
+    made = any(at is None and size > _INLINE for size, at in found)
+    path = max((len(os.fsencode(at[0].path)) for _, at in found if at), default=0)
+    return made or _PLAIN + path + _BUFFER * len(found) > _SHORT
 
 
 class _Files:
@@ -326,7 +307,7 @@ class _Files:
     def _place(self, buffer: Any) -> Any:  # noqa: ANN401
         if buffer is None:
             return None
-        found = _located(buffer)
+        found = located(buffer)
         if found:
             self.located += buffer.size
             return self.numbers.setdefault(found[0], len(self.numbers)), found[1], buffer.size
@@ -360,27 +341,8 @@ def column_of(refs: Iterable[Ref], layouts: Iterable[Any]) -> Any:  # noqa: ANN4
     return pa.chunked_array([_array_of(pa, layout, memories) for layout in layouts])
 
 
-def array_of(refs: Iterable[Ref], layouts: Iterable[Any]) -> Any:  # noqa: ANN401
-    """As `column_of`, of a column of one array; for pickle.
-
-    Args:
-        refs: The files.
-        layouts: The one array's.
-
-    Returns:
-        The `pyarrow.Array`, in place.
-
-    Raises:
-        NotMounted: A file's volume is not mounted here.
-
-    Example:
-        >>> import famfs, pyarrow as pa
-        >>> from famfs import _arrow_refs
-        >>> ref = famfs.publish(np.arange(9), f"{mnt}/nine")
-        >>> layout = (pa.int64(), 2, 0, 0, [None, (0, 136, 16)])
-        >>> _arrow_refs.array_of([ref], [layout]).to_pylist()
-        [1, 2]
-    """
+def array_of(refs: Iterable[Ref], layouts: Iterable[Any]) -> Any:  # noqa: ANN401 - as above
+    """As `column_of`, of a column of one array, which comes back as it is; for pickle."""
     return column_of(refs, layouts).chunk(0)
 
 
@@ -405,3 +367,7 @@ def _array_of(pa: Any, layout: Any, memories: Sequence[Any]) -> Any:  # noqa: AN
         return pa.py_buffer(place) if isinstance(place, bytes) else place
 
     return pa.lib._restore_array(restored(layout))  # noqa: SLF001 - what pyarrow's pickles name
+
+
+_OF_ONE = {column_of: array_of, column_at: array_at}
+"""What rebuilds an array in place of a column."""

@@ -13,6 +13,8 @@ from famfs import _arrow_refs, _native
 from famfs.dataset import open as open_
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -53,6 +55,13 @@ def reduced(obj: object) -> Reduced | None:
 
     What is rebuilt equals the object: types, nulls, names and metadata; and lies in the volume.
 
+    Where all of it came from one file, as its columns, children of them, or rows of either that
+    follow each other, in arrays as in tables and whatever their chunks, a pickle has 256 bytes or
+    less. Longer are those of columns that don't stand together in the file; names and
+    metadata that aren't the file's, which are told; rows from many places or files; tables with
+    columns that lie elsewhere; and an array's bare offsets. Chunks are as they were, but where they
+    have lengths without a rule: these are cut as the file's batches are.
+
     Args:
         obj: Of one of `types`.
 
@@ -75,6 +84,25 @@ def reduced(obj: object) -> Reduced | None:
         return _reduced_array(obj)
     pa = sys.modules.get("pyarrow")
     return _arrow_refs.reduced(pa, obj) if pa is not None else None
+
+
+class Reducer:
+    """Reduces objects of one type to references, and those that lie elsewhere as it was before."""
+
+    def __init__(self, before: Callable[[Any], Any] | None, protocol: int) -> None:
+        self._before, self._protocol = before, protocol
+
+    def __call__(self, obj: Any) -> Any:  # noqa: ANN401
+        """What pickle rebuilds the object by."""
+        try:
+            found = reduced(obj)
+        except Exception:  # noqa: BLE001 - a shortcut never makes an object that can't be sent
+            found = None
+        return found or self.by_value(obj)
+
+    def by_value(self, obj: Any) -> Any:  # noqa: ANN401
+        """The same by what was registered before, or as pickle does without, in its protocol."""
+        return self._before(obj) if self._before else obj.__reduce_ex__(self._protocol)
 
 
 def _reduced_array(array: np.ndarray[Any, Any]) -> Reduced | None:

@@ -77,6 +77,8 @@ class Kept:
     def commit(self, names: set[str], *, wait: bool = False) -> None:
         """Publishes what was filled, all or none. An overwritten directory has nothing else then.
 
+        Where that fails, all is given up: what the tasks have filled is not what they told of.
+
         Args:
             names: The files that tasks have filled; where there are none, a table of no rows is
                 published.
@@ -84,7 +86,8 @@ class Kept:
 
         Raises:
             AlreadyExists: Somebody else has taken a name meanwhile.
-            Busy: A file was begun, and not finished.
+            Busy: A file was begun, and not finished; or one that is named was not filled, or one
+                was filled that is not named.
             FamfsError: The keeper has ended.
 
         Example:
@@ -140,7 +143,7 @@ def start(path: str, schema: Any, mode: str, watched: int) -> Kept:  # noqa: ANN
 
     Raises:
         AlreadyExists: The directory is there, and the mode is "error".
-        FamfsError: The keeper did not start.
+        FamfsError: The keeper did not start, or the process that it is to watch has ended.
         NotFound: The directory above is missing.
         NotMaster: Another host publishes to this volume.
 
@@ -219,6 +222,13 @@ class _Keeper:
                 remove(self._path)
 
     def commit(self, names: set[str], wait: bool) -> None:  # noqa: FBT001 - as it is asked
+        try:
+            self._commit(names, wait=wait)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _commit(self, names: set[str], *, wait: bool) -> None:
         with self._lock:
             empty = self._schema.empty_table()
             there = {entry.name for entry in ls(self._path) if entry.kind != "directory"}
@@ -232,10 +242,11 @@ class _Keeper:
             rest = there - names if overwrite else set()
             for name in rest:
                 self._tx.publish(empty, f"{self._path}/{name}", overwrite=True)
+            files = [f"{self._path}/{name}" for name in names | rest]
             end = time.monotonic() + (PATIENCE if wait else 0)
             while True:
                 try:
-                    self._tx.commit()
+                    self._tx.commit(files=files)
                     break
                 except Busy:
                     if time.monotonic() >= end:
@@ -257,12 +268,16 @@ class _Keeper:
                 asked = self.listener.accept()
             except (AuthenticationError, EOFError, OSError):
                 continue
-            with asked, contextlib.suppress(EOFError, OSError):
-                question, *rest = asked.recv()
+            with asked:
+                try:
+                    question, *rest = asked.recv()
+                except (EOFError, OSError):
+                    continue
                 answer = self._answer(question, *rest)
-                asked.send(answer)
-                if answer is None:
-                    return
+                # It has ended one way or the other, told or not.
+                with contextlib.suppress(OSError):
+                    asked.send(answer)
+                return
 
     def _answer(self, question: str, *rest: Any) -> Exception | None:  # noqa: ANN401
         try:
@@ -283,6 +298,16 @@ class _Keeper:
         os._exit(1)
 
 
+def _descriptor_of(path: str, watched: int) -> int:
+    try:
+        return os.pidfd_open(watched)
+    except (OSError, TypeError, ValueError, OverflowError) as error:
+        raise FamfsError(
+            f"{path}: process {watched!r}, which the write is to end with, is not there ({error}): "
+            "nothing was begun; write again from a process that lasts"
+        ) from error
+
+
 def main() -> None:
     """What the process runs that `start` starts.
 
@@ -293,7 +318,7 @@ def main() -> None:
     """
     path, schema, mode, watched = pickle.load(sys.stdin.buffer)  # noqa: S301 - the starter's
     try:
-        descriptor = os.pidfd_open(watched)
+        descriptor = _descriptor_of(path, watched)
         keeper = _Keeper(path, schema, mode)
     except BaseException as error:
         pickle.dump(error, sys.stdout.buffer)

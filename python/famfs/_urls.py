@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from famfs import _native
+from famfs._arguments import read_path
 from famfs.errors import InvalidPath, NotMounted, Unsupported
 
 if TYPE_CHECKING:
@@ -58,10 +59,15 @@ def stripped(text: str) -> str:
     Returns:
         `uuid/path`, or a path that begins with a slash; nothing for the root of all volumes.
 
+    Raises:
+        Unsupported: It is no text.
+
     Example:
         >>> stripped("famfs:///mnt/famfs/a/"), stripped("/mnt/famfs/a"), stripped("famfs://")
         ('/mnt/famfs/a', '/mnt/famfs/a', '')
     """
+    if not isinstance(text, str):
+        raise Unsupported(f"{text!r} is no name: a path, or a URL such as {SCHEME}uuid/path")
     return text.removeprefix(SCHEME).removeprefix("famfs::").rstrip("/")
 
 
@@ -88,7 +94,7 @@ def resolve(name: str) -> Place:
         True
     """
     if name.startswith("/"):
-        return Place(name)
+        return Place(read_path(name))
     if not name.isascii():
         try:
             name.encode()

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from famfs import _native
+from famfs._arguments import read_path
 from famfs.errors import FamfsError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def watch(path: Path, timeout: float | None = None, *, existing: bool = False) -
         >>> event.what, event.name, event.ref == ref
         ('published', 'greeting', True)
     """
-    return Watch(os.fsdecode(path), timeout, existing=existing)
+    return Watch(read_path(path), timeout, existing=existing)
 
 
 class Watch:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from famfs import _native
-from famfs._arguments import read_count, read_mode
+from famfs._arguments import read_count, read_mode, read_path
 from famfs._arrow import pyarrow
 from famfs._columns import Column, column_of
 from famfs.convert import arrays
 from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
@@ -168,7 +168,7 @@ def array_within(
     order = options.pop("order", "C")
     if order not in {"C", "F"}:
         raise Unsupported(f"order={order!r}: an array is in C or in F order")
-    where, kind, axes = os.fsdecode(path), *_checked(shape, dtype)
+    where, kind, axes = read_path(path), *_checked(shape, dtype)
     descr = arrays.descr_of(kind)
     options["mode"] = read_mode(options.get("mode"))
     # Bytes between fields are nobody's to write, and would be what was there before.
@@ -231,7 +231,7 @@ def _checked(
         # all of them, so that nothing is allocated.
         item = np.empty((), like.dtype)
         np.lib.stride_tricks.as_strided(item, axes, (0,) * len(axes))
-    except (ValueError, MemoryError) as error:
+    except (TypeError, ValueError, MemoryError) as error:
         raise Unsupported(f"shape={shape!r}, dtype={dtype!r}: {error}") from error
     return like.dtype, axes
 
@@ -404,7 +404,7 @@ def table_within(
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise Unsupported(f"schema={schema!r}: pyarrow makes no schema of it: {error}") from error
     count, rooms = read_count(rows, "rows", "rows"), _rooms(sizes)
-    where = os.fsdecode(path)
+    where = read_path(path)
     options["mode"] = read_mode(options.get("mode"))
 
     def begin() -> _native.Building:

@@ -7,20 +7,21 @@ and by the processes of a cluster on this host alike.
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
-from famfs import _frames, convert, volume
+from famfs import _frames, convert
 from famfs import open as open_dataset
-from famfs._arguments import read_count, read_names
+from famfs._arguments import read_count, read_names, read_path
 from famfs._arrow import pyarrow
+from famfs._directories import filled
 from famfs._extras import engine
 from famfs._many import difference
 from famfs.dataset import Dataset
-from famfs.errors import AlreadyExists, FamfsError, NotFound, Unsupported
+from famfs.errors import AlreadyExists, Unsupported
 from famfs.transactions import transaction
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection, Sequence
 
     import numpy as np
@@ -48,8 +49,8 @@ def read(
     Args:
         source: What `famfs.open` takes, directories and patterns too; or a dataset that is open.
         columns: Of a table, those that are wanted.
-        npartitions: How many parts; by default a table's record batches, or where it is one batch
-            parts of 128 MiB. An array's are rows of Dask's own chunk size.
+        npartitions: How many parts, at least one; by default a table's record batches, or where it
+            is one batch parts of 128 MiB. An array's are rows of Dask's own chunk size.
         dtype_backend: "pyarrow" makes every column of a table Arrow's, as for `to_pandas`.
 
     Returns:
@@ -60,7 +61,7 @@ def read(
         KeyError: There is no such column.
         NotFound: There is no such file.
         NotMounted: The path lies under no mount, or the reference's volume isn't mounted here.
-        Unsupported: It is neither a table nor an array.
+        Unsupported: It is neither a table nor an array, or there are to be no parts.
 
     Example:
         >>> import famfs.dask
@@ -70,7 +71,7 @@ def read(
     """
     dataset = source if isinstance(source, Dataset) else open_dataset(source)
     if npartitions is not None:
-        npartitions = max(1, read_count(npartitions, "npartitions", "partitions"))
+        npartitions = read_count(npartitions, "npartitions", "partitions", 1)
     if dataset.kind == "table":
         return _frame(dataset, columns, npartitions, dtype_backend)
     if columns is not None or dtype_backend is not None:
@@ -101,7 +102,9 @@ def _frame(
     nullable = _nullable(dataset) if dtype_backend is None else frozenset()
     part = Part(dtype_backend, nullable)
     # What categories there are is in the files, and may differ between them.
-    meta = utils.clear_known_categories(part.frame(schema.empty_table()))
+    rows = _frames.range_of(dataset._file)  # noqa: SLF001 - of this package
+    empty = part.frame(schema.empty_table(), None if rows is None else rows[:0])
+    meta = utils.clear_known_categories(empty)
     parts = [dataset.partition(i, count) for i in range(count)]
     return frames.from_map(part, parts, meta=meta, label="famfs")
 
@@ -115,15 +118,17 @@ class Part:
 
     def __call__(self, dataset: Dataset, columns: Collection[str] | None = None) -> Any:  # noqa: ANN401
         """Opens the part's columns. Dask says here which of them are used."""
-        if columns is None:
-            return self.frame(dataset.to_arrow())
-        part = _chosen(dataset, columns, _frames.index_of(dataset.schema))
-        return self.frame(part.to_arrow())[list(columns)]
+        part = dataset
+        if columns is not None:
+            part = _chosen(dataset, columns, _frames.index_of(dataset.schema))
+        rows = _frames.range_of(part._file)  # noqa: SLF001 - of this package
+        made = self.frame(part.to_arrow(), rows)
+        return made if columns is None else made[list(columns)]
 
-    def frame(self, table: Any) -> Any:  # noqa: ANN401
+    def frame(self, table: Any, rows: Any) -> Any:  # noqa: ANN401
         """Makes a frame of an Arrow table, in place where pandas can."""
         return _frames.to_pandas(
-            table, copy=None, dtype_backend=self._dtype_backend, arrow_too=self._nullable
+            table, copy=None, dtype_backend=self._dtype_backend, arrow_too=self._nullable, rows=rows
         )
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
@@ -196,7 +201,7 @@ def write(frame: Any, path: str | os.PathLike[str], **options: Any) -> Dataset: 
 
     Raises:
         AlreadyExists: There is a file of that name, or something in the directory.
-        Busy: A task was lost while it filled a file, and Dask didn't run it again.
+        Busy: A task was lost, while it filled a file or before, and Dask didn't run it again.
         ImportError: Dask isn't installed; the message names the extra.
         NoSpace: The volume is full. Nothing is published.
         NotMounted: The path lies under no mount.
@@ -218,41 +223,20 @@ def write(frame: Any, path: str | os.PathLike[str], **options: Any) -> Dataset: 
         )
     if not hasattr(frame, "columns"):
         frame = frame.to_frame()
-    where = os.fsdecode(path)
-    made = _directory(where)
-    try:
+    where = read_path(path)
+    with filled(where, may_be_empty=True) as together:
         parts = frame.to_delayed()
         digits = max(5, len(str(len(parts))))
         names = [f"{where}/part-{i:0{digits}}" for i in range(len(parts))]
-        with transaction(where) as together:
-            fill = dask.delayed(_fill, pure=False)
-            expected = convert.to_table(frame._meta_nonempty).schema  # noqa: SLF001 - Dask's own way
-            tasks = [
-                fill(part, name, together.token, expected)
-                for part, name in zip(parts, names, strict=True)
-            ]
-            _alike(where, dask.compute(*tasks, **options))
-    except BaseException:
-        if made:
-            with contextlib.suppress(FamfsError):
-                volume.remove(where)
-        raise
+        fill = dask.delayed(_fill, pure=False)
+        expected = convert.to_table(frame._meta_nonempty).schema  # noqa: SLF001 - Dask's own way
+        tasks = [
+            fill(part, name, together.token, expected)
+            for part, name in zip(parts, names, strict=True)
+        ]
+        _alike(where, dask.compute(*tasks, **options))
+        together.commit(files=names)
     return open_dataset(where)
-
-
-def _directory(path: str) -> bool:
-    """Makes the directory; whether it wasn't there."""
-    try:
-        there = volume.stat(path)
-    except NotFound:
-        volume.mkdir(path)
-        return True
-    if there.kind != "directory" or volume.ls(path):
-        what = "has files in it" if there.kind == "directory" else "is a file"
-        raise AlreadyExists._of(  # noqa: SLF001 - of this package
-            17, f"{path}: {what} already; choose another name, or remove it", path
-        )
-    return False
 
 
 def _fill(part: Any, path: str, token: str, expected: Any) -> Any:  # noqa: ANN401

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from famfs import _arrays, _native
+from famfs import _arrays, _frames, _native
 from famfs._accessors import ARROW, Accessors
-from famfs._arguments import read_count, whole
+from famfs._arguments import read_count, read_path, whole
 from famfs._arrow import Batches, dtype_of, pyarrow
 from famfs._select import row_numbers, select
 from famfs.errors import FamfsError, InvalidPath, NotFound
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
     import numpy as np
@@ -55,11 +55,11 @@ def open(path_or_ref: str | os.PathLike[str] | Ref | Entry, *, verify: bool = Fa
         True
     """
     target: Any = getattr(path_or_ref, "ref", path_or_ref)
-    if target is None:
+    if target is None and hasattr(path_or_ref, "path"):
         # An entry without one is a directory: what is opened by its path says so.
         target = cast("Entry", path_or_ref).path
     if not isinstance(target, _native.Ref):
-        target = os.fsdecode(target)
+        target = read_path(target)
         if isinstance(target, str) and target.startswith("famfs://"):
             target = _native.Ref(target)
     if isinstance(target, _native.Ref):
@@ -203,6 +203,8 @@ class Dataset(Accessors):
             >>> ds.take([7, 0, -1])["a"].to_pylist()
             [7, 0, 9]
         """
+        if not self.shape:
+            raise self._unsupported("take()", "it has no axes; to_numpy() gives its value")
         wanted = row_numbers(self._file, indices, len(self))
         if self.kind not in ARROW:
             return _arrays.in_place(self._file)[wanted]
@@ -210,7 +212,8 @@ class Dataset(Accessors):
         taken = self._file.take(wanted.astype("i8"))
         if self.kind == "column":
             return self._told(lambda: pyarrow().chunked_array(taken))
-        return self._told(lambda: pyarrow().RecordBatchReader.from_stream(taken).read_all())
+        table = self._told(lambda: pyarrow().RecordBatchReader.from_stream(taken).read_all())
+        return _frames.without_range(table)
 
     def buffer(self) -> memoryview:
         """Lends all bytes of the file, in place and read-only: an IPC file, an NPY file, bytes.

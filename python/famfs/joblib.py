@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from famfs import _by_reference
+from famfs._by_reference import Reducer
 from famfs._extras import engine
 from famfs.errors import Unsupported
-from famfs.multiprocessing import Reducer
+from famfs.multiprocessing import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ def register() -> None:
     known = reduction._dispatch_table  # noqa: SLF001 - there is no getter
     for kind in _by_reference.types()[1:]:
         if not isinstance(known.get(kind), Reducer):
-            reduction.register(kind, Reducer(known.get(kind)))
+            reduction.register(kind, Reducer(known.get(kind), PROTOCOL))
 
 
 def _asking(before: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

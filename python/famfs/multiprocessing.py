@@ -6,27 +6,13 @@ Datasets and references do so anyhow. This is for what they have handed out.
 from __future__ import annotations
 
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any
 
 from famfs import _by_reference
+from famfs._by_reference import Reducer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-class Reducer:
-    """Reduces objects of one type to references, and those that lie elsewhere as it was before."""
-
-    def __init__(self, before: Callable[[Any], Any] | None) -> None:
-        self._before = before
-
-    def __call__(self, obj: Any) -> Any:  # noqa: ANN401
-        """What pickle rebuilds the object by."""
-        found = _by_reference.reduced(obj)
-        if found is not None:
-            return found
-        # Bytes out of band, of protocol 5, are for picklers that were asked for them.
-        return self._before(obj) if self._before is not None else obj.__reduce_ex__(4)
+# Bytes out of band, of protocol 5, are for picklers that were asked for them.
+PROTOCOL = 4
+"""What `multiprocessing` and loky pickle with."""
 
 
 def register() -> None:
@@ -52,4 +38,4 @@ def register() -> None:
     for kind in _by_reference.types():
         before = known.get(kind)
         if not isinstance(before, Reducer):
-            ForkingPickler.register(kind, Reducer(before))
+            ForkingPickler.register(kind, Reducer(before, PROTOCOL))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from famfs import _native
+from famfs._arguments import read_path
 from famfs.errors import Unsupported
+
+if TYPE_CHECKING:
+    import os
 
 _COLUMNS = 100
 
@@ -116,4 +119,4 @@ def plot_map(path: str | os.PathLike[str]) -> DeviceMap:
         >>> sum(part["length"] for part in famfs.plot_map(mnt).ranges if part["use"] == "file")
         6291456
     """
-    return DeviceMap(_native.device_map(os.fspath(path)))
+    return DeviceMap(_native.device_map(read_path(path)))

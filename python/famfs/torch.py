@@ -267,8 +267,11 @@ def _rows_of(dataset: Dataset, columns: Sequence[str] | None) -> tuple[Dataset, 
         dataset = dataset if columns is None else dataset[list(columns)]
         return dataset, dataset._file.batch_rows  # noqa: SLF001 - of this package
     if dataset.kind == "safetensors":
-        names = dataset.names if columns is None else list(columns)
-        shapes = {name: dataset[name].shape for name in names}
+        # By the file's own account: types that NumPy hasn't are PyTorch's all the same.
+        shapes = {name: tuple(shape) for name, _, shape, _, _ in dataset._file.tensors}  # noqa: SLF001
+        if columns is not None:
+            # Who asks the dataset for a tensor that it hasn't is told which it has.
+            shapes = {name: shapes.get(name) or dataset[name].shape for name in columns}
         lengths = {shape[0] if shape else None for shape in shapes.values()}
         if len(lengths) != 1 or None in lengths:
             raise Unsupported(

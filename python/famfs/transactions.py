@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from famfs import _native, build, convert
-from famfs.errors import FamfsError
+from famfs._arguments import read_path
+from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
@@ -53,7 +55,7 @@ def transaction(
         >>> [ref.path for ref in tx.refs]
         ['one', 'two']
     """
-    where = None if place is None else os.fsdecode(place)
+    where = None if place is None else read_path(place)
     if where is not None and token is not None:
         raise FamfsError("a token says where the transaction is: give one of the two")
     return Transaction(_native.Transaction(place=where, token=token), takes_part=token is not None)
@@ -194,18 +196,23 @@ class Transaction:
         options: dict[str, Any] = {"sizes": sizes, "overwrite": overwrite, "mode": mode}
         return build.table_within(self._native, path, schema, rows, **options)
 
-    def commit(self) -> list[Ref]:
+    def commit(self, *, files: Iterable[str | os.PathLike[str]] | None = None) -> list[Ref]:
         """Publishes all files in one step, or none. The end of the block does so too.
 
         For who takes part: leaves what was published here to the owner's commit.
+
+        Args:
+            files: The paths that the transaction must have, those and no others, of which other
+                processes have told that they have published them. A task that was lost, or that
+                nobody was told of, is found so.
 
         Returns:
             Their references: first those of this process, then the others'.
 
         Raises:
             AlreadyExists: A name was taken meanwhile. Nothing is published.
-            Busy: Another process still fills a file, or ended before it had: then nothing is
-                published, and the transaction goes on.
+            Busy: Another process still fills a file, or ended before it had, or there are other
+                files than `files`: then nothing is published, and the transaction goes on.
             FamfsError: The transaction has ended.
 
         Example:
@@ -215,7 +222,13 @@ class Transaction:
             >>> [ref.path for ref in tx.commit()]
             ['one']
         """
-        self._refs = self._native.commit()
+        if files is not None and self._takes_part:
+            raise FamfsError("files: who takes part leaves the commit to the owner, who names them")
+        many = isinstance(files, Iterable) and not isinstance(files, str | bytes)
+        if files is not None and not many:
+            raise Unsupported(f"files={files!r}: a list of paths is meant, such as [{files!r}]")
+        told = None if files is None else [read_path(path) for path in files]
+        self._refs = self._native.commit(told)
         return self._refs
 
     def abandon(self) -> None:

@@ -6,11 +6,11 @@ import contextlib
 import os
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from famfs import _native
-from famfs._arguments import Size, read_mode, read_size
+from famfs._arguments import Size, read_mode, read_path, read_size
 from famfs._watch import end_of, is_over, pauses
 from famfs.errors import NotFound, Unsupported
 
@@ -35,6 +35,12 @@ class Entry:
     index: int
     ref: Ref | None
     """A file's reference; None for a directory."""
+
+    def __repr__(self) -> str:
+        """The call that makes it, the mode in octal, as modes are read."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        told = (f"{n}={v:#o}" if n == "mode" else f"{n}={v!r}" for n, v in values)
+        return f"Entry({', '.join(told)})"
 
 
 class Mount(NamedTuple):
@@ -89,7 +95,7 @@ def ls(path: Path) -> list[Entry]:
         >>> [(entry.name, entry.kind, entry.size) for entry in famfs.ls(mnt)]
         [('greeting', 'bytes', 5)]
     """
-    return [_entry(found) for found in _native.ls(os.fsdecode(path))]
+    return [_entry(found) for found in _native.ls(read_path(path))]
 
 
 def stat(path: Path) -> Entry:
@@ -111,7 +117,7 @@ def stat(path: Path) -> Entry:
         >>> famfs.stat(f"{mnt}/greeting").size
         5
     """
-    return _entry(_native.entry(os.fsdecode(path)))
+    return _entry(_native.entry(read_path(path)))
 
 
 def exists(path: Path) -> bool:
@@ -133,7 +139,7 @@ def exists(path: Path) -> bool:
         False
     """
     try:
-        _native.entry(os.fsdecode(path))
+        _native.entry(read_path(path))
     except NotFound:
         return False
     return True
@@ -160,7 +166,7 @@ def remove(path: Path) -> None:
         >>> famfs.exists(f"{mnt}/greeting"), famfs.open(ref).nbytes
         (False, 5)
     """
-    _native.remove(os.fsdecode(path))
+    _native.remove(read_path(path))
 
 
 def mkdir(path: Path, *, mode: int | None = None) -> None:
@@ -182,7 +188,7 @@ def mkdir(path: Path, *, mode: int | None = None) -> None:
         >>> famfs.stat(f"{mnt}/runs").kind
         'directory'
     """
-    _native.mkdir(os.fsdecode(path), mode=read_mode(mode))
+    _native.mkdir(read_path(path), mode=read_mode(mode))
 
 
 def versions(path: Path) -> list[Ref]:
@@ -204,7 +210,7 @@ def versions(path: Path) -> list[Ref]:
         >>> [bytes(famfs.open(ref).buffer()) for ref in famfs.versions(f"{mnt}/count")]
         [b'two', b'one']
     """
-    return _native.versions(os.fsdecode(path))
+    return _native.versions(read_path(path))
 
 
 def wait(path: Path, timeout: float | None = None) -> Entry:
@@ -251,7 +257,7 @@ def not_in_time(path: Path, timeout: float | None) -> TimeoutError:
         >>> str(volume.not_in_time("/mnt/a", 3))
         '/mnt/a: nothing was published in 3 seconds'
     """
-    return TimeoutError(f"{os.fsdecode(path)}: nothing was published in {timeout} seconds")
+    return TimeoutError(f"{read_path(path)}: nothing was published in {timeout} seconds")
 
 
 def df(path: Path) -> Usage:
@@ -274,7 +280,7 @@ def df(path: Path) -> Usage:
         >>> usage.memory is not None and 0 <= usage.huge <= usage.capacity
         True
     """
-    return Usage(*_native.df(os.fsdecode(path)))
+    return Usage(*_native.df(read_path(path)))
 
 
 def mkfs(
@@ -318,7 +324,7 @@ def mkfs(
     if omf not in {"2.2", "2.3"}:
         raise Unsupported(f"omf={omf!r}: the formats are '2.3' and '2.2'")
     return _native.mkfs(
-        os.fsdecode(device),
+        read_path(device),
         size=read_size(size),
         log_size=read_size(log_size),
         sparse=sparse,
@@ -356,7 +362,7 @@ def mount(device: Path, mountpoint: Path, *, shared: bool | None = None) -> Moun
         'master'
         >>> famfs.umount(f"{tmp}/mnt")
     """
-    found, said = _native.mount(os.fsdecode(device), os.fsdecode(mountpoint), shared=shared)
+    found, said = _native.mount(read_path(device), read_path(mountpoint), shared=shared)
     for text in said:
         warnings.warn(text, stacklevel=2)
     return _mount(found)
@@ -379,7 +385,7 @@ def umount(mountpoint: Path, *, discard: bool = False) -> None:
         >>> mount = famfs.mount(f"{tmp}/volume", f"{tmp}/mnt")
         >>> famfs.umount(f"{tmp}/mnt")
     """
-    _native.umount(os.fsdecode(mountpoint), discard=discard)
+    _native.umount(read_path(mountpoint), discard=discard)
 
 
 def mounts() -> list[Mount]:

@@ -12,7 +12,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SAID = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 
 
-def check_examples(name, mnt, tmp_path):
+def check_examples(name, mnt, tmp_path, python=sys.executable):
     """Runs a page's Python, with a volume at /mnt/famfs, and looks at what each line prints."""
     code = "\n".join(BLOCK.findall((HOW_TO / f"{name}.md").read_text()))
     assert "/mnt/famfs" in code
@@ -20,7 +20,7 @@ def check_examples(name, mnt, tmp_path):
     program = tmp_path / "example.py"
     program.write_text(code.replace("/mnt/famfs", mnt))
     done = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, timeout=100, check=False
+        [python, program], capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr
     expected = [line.replace("/mnt/famfs", mnt) for line in SAID.findall(code)]

@@ -278,3 +278,56 @@ def test_polars_has_one_column_of_a_name(mnt):
         ds[["a", "b", "a"]].to_polars()
     renamed = ds[["a", "b", "a"]].to_arrow().rename_columns(["a", "b", "c"])
     assert famfs.open(famfs.publish(renamed, f"{mnt}/u")).to_polars().shape == (3, 3)
+
+
+PATH_CALLS = {
+    "open": famfs.open,
+    "publish": lambda path: famfs.publish(b"x", path),
+    "create": lambda path: famfs.create(path, 3, "f8"),
+    "create_table": lambda path: famfs.create_table(path, pa.schema({"a": pa.int8()}), 3),
+    "transaction": famfs.transaction,
+    "commit": lambda path: famfs.transaction().commit(files=[path]),
+    "ls": famfs.ls,
+    "stat": famfs.stat,
+    "exists": famfs.exists,
+    "remove": famfs.remove,
+    "mkdir": famfs.mkdir,
+    "versions": famfs.versions,
+    "wait": lambda path: famfs.wait(path, 0),
+    "watch": famfs.watch,
+    "df": famfs.df,
+    "plot_map": famfs.plot_map,
+    "umount": famfs.umount,
+    "mkfs": lambda path: famfs.mkfs(path, size="64M"),
+}
+
+
+@pytest.mark.parametrize("call", PATH_CALLS)
+def test_what_is_no_path_is_said_by_every_call(mnt, call):
+    for half in (f"{mnt}/\ud800", "\udfff\ud800", f"{mnt}/a\udc00/b"):
+        with pytest.raises(famfs.InvalidPath, match="half of a character.* bytes"):
+            PATH_CALLS[call](half)
+    with pytest.raises(famfs.InvalidPath, match=r"path is empty.*mounts\(\)"):
+        PATH_CALLS[call]("")
+    for wrong in (5, 2.5, [mnt], object()):
+        with pytest.raises(famfs.Unsupported, match="is no path.*Path"):
+            PATH_CALLS[call](wrong)
+
+
+def test_what_is_no_reference_is_said(mnt):
+    for half in ("\ud800", f"famfs://{mnt}/\udc00#0"):
+        with pytest.raises(famfs.InvalidPath, match="half a surrogate pair"):
+            famfs.Ref(half)
+        with pytest.raises(famfs.InvalidPath):
+            famfs.open(half)
+    for wrong in (5, None, b"famfs://"):
+        with pytest.raises(famfs.Unsupported, match="str.ref."):
+            famfs.Ref(wrong)
+    with pytest.raises(famfs.Unsupported, match="None is no path"):
+        famfs.open(None)
+
+
+def test_a_name_of_any_bytes_is_a_path(mnt):
+    name = f"{mnt}/".encode() + b"\xff\xe4"
+    famfs.publish(b"x", name)
+    assert famfs.open(name).copy() == famfs.open(os.fsdecode(name)).copy() == b"x"

@@ -13,6 +13,7 @@ import pytest
 
 import famfs
 from famfs import _arrow_refs, _by_reference
+from famfs._arrow_layouts import layout_of
 from test_libraries import ARRAYS, ROWS, addresses
 
 # Of these nothing lies in memory, or less than what a reference is worth.
@@ -200,3 +201,257 @@ def test_who_lacks_the_volume_is_told():
         sent = pickled(famfs.open(famfs.publish(np.arange(5000), f"{mnt}/a")).to_numpy())
     with pytest.raises(famfs.NotMounted, match="famfs mount"):
         pickle.loads(sent)
+
+
+MANY = 200_000
+
+# As long as a name may be, which a reference holds.
+LONG = "long " * 16
+
+
+def nested():
+    """Columns of types that are more than a buffer, all of one file, none small."""
+    numbers = np.arange(MANY, dtype="i4")
+    missing = numbers % 7 == 3
+    ints = pa.array(numbers, mask=missing)
+    texts = pa.array([f"text number {i}" for i in range(MANY)])
+    offsets = pa.array(np.arange(0, MANY + 1, 2, dtype="i4"))
+    views = pa.array([f"a text that is no short one {i}" for i in range(MANY // 2)])
+    pairs = pa.StructArray.from_arrays([ints, texts], ["i", "t"])
+    half = np.arange(MANY // 2, dtype="i4")
+    kinds = pa.array((half % 2).astype("i1"))
+    deep = pa.ListArray.from_arrays(offsets, pairs)
+    runs = pa.RunEndEncodedArray.from_arrays(np.arange(1, MANY // 2 + 1, dtype="i4"), half)
+    return {
+        "list": pa.ListArray.from_arrays(offsets, ints),
+        "list with nulls": pa.ListArray.from_arrays(offsets, ints, mask=pa.array(half % 5 == 1)),
+        "fixed list": pa.FixedSizeListArray.from_arrays(ints, 2),
+        "struct": pairs[: MANY // 2],
+        "map": pa.MapArray.from_arrays(offsets, texts, ints),
+        "dictionary": pa.DictionaryArray.from_arrays(half % 1000, texts[:1000]),
+        "list of struct": deep,
+        "list of list": pa.ListArray.from_arrays(np.arange(MANY // 2 + 1, dtype="i4"), deep),
+        "string view": views.cast(pa.string_view()),
+        "runs": runs,
+        "sparse union": pa.UnionArray.from_sparse(kinds, [ints[: len(half)], texts[: len(half)]]),
+        "dense union": pa.UnionArray.from_dense(kinds, pa.array(half // 2), [ints, texts]),
+        "nulls": pa.array(half, mask=half % 3 == 0),
+        "texts": texts[: MANY // 2],
+    }
+
+
+@pytest.fixture(scope="module")
+def wide(volume):
+    """All of them as one table, in one batch and in 1,000."""
+    table = pa.table(nested())
+    return [
+        opened(volume, f"{rows} {LONG}"[:79], table, batch_rows=rows)
+        for rows in (table.num_rows, table.num_rows // 1000)
+    ]
+
+
+NESTED = (*nested(),)
+
+
+def same_memory(one, other):
+    """Whether the arrays lie at the same addresses, bitmaps aside, which may be made."""
+    if isinstance(one, pa.ChunkedArray):
+        return all(map(same_memory, one.chunks, other.chunks))
+    return list(data_of(layout_of(one))) == list(data_of(layout_of(other)))
+
+
+def data_of(layout):
+    """Where all lies that is no bitmap: each buffer but the first, and of booleans none."""
+    kind, _, _, _, buffers, children, dictionary = layout
+    if not pa.types.is_boolean(kind):
+        yield from (buffer and buffer.address for buffer in buffers[1:])
+    for below in (*children, *([dictionary] if dictionary else [])):
+        yield from data_of(below)
+
+
+@pytest.mark.parametrize("name", NESTED)
+@pytest.mark.parametrize(
+    ("by", "part"),
+    [
+        ("pyarrow", slice(None)),
+        ("pyarrow", slice(1003, -5)),
+        ("famfs", slice(8, -8)),
+        ("famfs", slice(1003, -5)),
+    ],
+)
+def test_what_came_from_one_file_takes_256_bytes(wide, name, by, part):
+    for dataset in wide:
+        rows = range(dataset.num_rows)[part]
+        if by == "famfs":
+            column = dataset[rows.start : rows.stop, name].to_arrow()
+        else:
+            column = dataset[name].to_arrow().slice(rows.start, len(rows))
+        assert column.num_chunks == 1 or column.num_chunks >= 990
+        for thing in (column, column.chunk(0)):
+            sent = pickled(thing)
+            found = pickle.loads(sent)
+            found.validate(full=True)
+            assert type(found) is type(thing)
+            assert found.equals(thing)
+            if isinstance(thing, pa.ChunkedArray):
+                assert list(map(len, found.chunks)) == list(map(len, thing.chunks))
+            if thing is column or len(thing) > 1000:
+                assert len(sent) <= 256
+                assert same_memory(found, thing)
+
+
+def children(table):
+    yield table["list"].chunk(0).values
+    yield table["list"].chunk(0).slice(5, 20_000).flatten()
+    yield table["struct"].chunk(0).field("t")
+    yield table["struct"].chunk(0).slice(7, 5000).field(1)
+    yield table["map"].chunk(0).keys
+    yield table["map"].chunk(0).items
+    yield table["dictionary"].chunk(0).dictionary
+    yield table["dictionary"].chunk(0).indices
+    yield table["list of list"].chunk(0).values.values
+    yield table["list of list"].chunk(0).values.values.field("t")
+    yield table["dense union"].chunk(0).field(1)
+    yield table["runs"].chunk(0).values
+
+
+def test_children_take_256_bytes(wide):
+    for thing in children(wide[0].to_arrow()):
+        sent = pickled(thing)
+        found = pickle.loads(sent)
+        assert found.equals(thing)
+        assert len(sent) <= 256, thing.type
+        assert same_memory(found, thing)
+
+
+def tables(table):
+    rows = table.num_rows
+    yield table.rename_columns([f"c{i}" for i in range(table.num_columns)])
+    yield table.select(["list", "texts", "runs"]).rename_columns(["a", "b", "c"])
+    yield table.select(["runs", "list"])
+    yield table.replace_schema_metadata(None).slice(3, rows - 10)
+    yield pa.table({"x": table["struct"].slice(9, 5000), "y": table["map"].slice(9, 5000)})
+    # Cut into a thousand chunks, and each second of ten.
+    cut = pa.Table.from_batches(table.to_batches(max_chunksize=rows // 1000))
+    yield cut
+    yield pa.concat_tables([table.slice(i * 1000, 1000) for i in range(0, 10, 2)])
+
+
+def test_tables_of_one_file_take_256_bytes(wide):
+    for thing in tables(wide[0].to_arrow()):
+        sent = pickled(thing)
+        found = pickle.loads(sent)
+        assert found.equals(thing)
+        assert found.schema.equals(thing.schema, check_metadata=True)
+        # Names that are not the file's have to be told.
+        assert len(sent) <= 256 + sum(len(name) + 5 for name in thing.column_names), thing.shape
+        assert all(map(same_memory, found.columns, thing.columns))
+    for column in wide[1].to_arrow().columns:
+        assert len(pickled(column)) <= 256
+
+
+def test_a_column_of_thousands_is_found(volume):
+    names = [f"c{i}" for i in range(3000)]
+    numbers = pa.array([[i, i + 1] for i in range(100)])
+    table = pa.table({name: numbers if i % 2 else pa.nulls(100) for i, name in enumerate(names)})
+    for rows in (100, 10):
+        found = opened(volume, f"thousands {rows}", table, batch_rows=rows).to_arrow()
+        for name in ("c1", "c1499", "c2999"):
+            sent = pickled(found[name])
+            assert len(sent) <= 256
+            assert same_memory(pickle.loads(sent), found[name])
+
+
+def test_what_is_cut_without_a_rule_is_cut_as_the_file_is(wide):
+    column = wide[0]["list"].to_arrow().chunk(0)
+    lengths = [1000 + i * i % 17 for i in range(50)]
+    starts = np.cumsum([0, *lengths])
+    thing = pa.chunked_array([column.slice(s, n) for s, n in zip(starts, lengths, strict=False)])
+    sent = pickled(thing)
+    assert len(sent) <= 256
+    assert pickle.loads(sent).equals(thing)
+    # Out of order they are many references, and are those rows still.
+    mixed = pa.chunked_array(thing.chunks[::-1])
+    assert pickle.loads(pickled(mixed)).equals(mixed)
+
+
+def test_what_shares_memory_with_a_column_and_is_none_comes_back_as_it_is(mnt):
+    # The child's bitmap is the struct's; a struct of fewer children; another type by a name.
+    rows = range(3000)
+    structs = pa.table(
+        {
+            "s": [None if i % 7 == 0 else {"p": i, "q": str(i), "r": i % 2 == 0} for i in rows],
+            "n": pa.array(rows, pa.int64()),
+            "z": pa.nulls(len(rows)),
+        }
+    )
+    table = famfs.open(famfs.publish(structs, f"{mnt}/t")).to_arrow()
+    whole = table["s"].chunk(0)
+    fewer = pa.StructArray.from_arrays([whole.field(0), whole.field(1)], ["p", "q"])
+    more = pa.StructArray.from_arrays([whole.field(0)] * 4, ["a", "b", "c", "d"])
+    things = [
+        table.flatten(),
+        whole.flatten()[1],
+        pa.table({"s": whole, "q": whole.flatten()[1]}),
+        fewer,
+        more,
+        pa.table({"x": more}),
+        table.select(["n"]).rename_columns(["z"]),
+        table.select(["n", "z"]).rename_columns(["z", "n"]),
+    ]
+    for thing in things:
+        found = _by_reference.reduced(thing)
+        back = found[0](*found[1]) if found else pickle.loads(pickle.dumps(thing))
+        assert back.equals(thing), thing.type if hasattr(thing, "type") else thing.schema
+
+
+def test_names_and_metadata_within_types_stay_the_objects_own(mnt):
+    theirs = pa.list_(pa.field("element", pa.int64(), metadata={"unit": "m"}))
+    lists = pa.array([[i, i + 1] for i in range(2000)], theirs)
+    table = famfs.open(famfs.publish(pa.table({"l": lists}), f"{mnt}/t")).to_arrow()
+    ours = table["l"].cast(pa.list_(pa.int64()))
+    for thing in (ours, ours.chunk(0), table["l"]):
+        rebuild, arguments = _by_reference.reduced(thing)
+        back = rebuild(*arguments)
+        field, expected = back.type.value_field, thing.type.value_field
+        assert (field.name, field.metadata) == (expected.name, expected.metadata)
+    rebuild, arguments = _by_reference.reduced(pa.table({"l": ours}))
+    back = rebuild(*arguments)
+    assert back["l"].type.value_field.name == back.schema.field("l").type.value_field.name == "item"
+
+
+def test_what_can_not_be_looked_at_is_sent_as_before(mnt, monkeypatch):
+    array = famfs.open(famfs.publish(np.ones(1000), f"{mnt}/ones")).to_numpy()
+    reducer = _by_reference.Reducer(None, 4)
+    assert reducer(array)[0] is _by_reference.numpy_of
+
+    def fails(obj):
+        raise IndexError(obj)
+
+    monkeypatch.setattr(_by_reference, "reduced", fails)
+    rebuild, arguments, state = reducer(array)
+    copy = rebuild(*arguments)
+    copy.__setstate__(state)
+    assert copy.tolist() == array.tolist()
+
+
+def test_a_damaged_column_leaves_the_others_to_be_sent(mnt):
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 999, pa.int32()), ["a", "b"])
+    wild = pa.DictionaryArray.from_arrays(
+        pa.array([0, 9] * 999, pa.int32()), ["a", "b"], safe=False
+    )
+    sink = io.BytesIO()
+    good = pa.array([[i] for i in range(1998)])
+    both = pa.table({"bad": wild, "words": words, "good": good})
+    with pa.ipc.new_file(sink, both.schema) as writer:
+        writer.write(both)
+    dataset = famfs.open(famfs.publish(sink.getvalue(), f"{mnt}/t"))
+    for name in ("words", "good"):
+        column = dataset[name].to_arrow()
+        rebuild, arguments = _by_reference.reduced(column)
+        assert rebuild(*arguments).equals(both[name])
+        renamed = pa.table({"x": column})
+        rebuild, arguments = _by_reference.reduced(renamed)
+        assert rebuild(*arguments).equals(renamed)
+    with pytest.raises(famfs.Corrupt):
+        dataset["bad"].to_arrow()

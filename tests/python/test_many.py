@@ -7,6 +7,7 @@ import os
 import pickle
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -154,3 +155,61 @@ def test_rows_of_dictionaries_that_are_too_many_for_one(mnt):
     taken = famfs.open(f"{mnt}/part-*").take(rows)
     found = pa.table(taken)["word"].cast(pa.string()).to_pylist()
     assert found == [expected[row] for row in rows]
+
+
+def frames(mnt, *indices):
+    """Frames of these indices as a directory's files, and what pandas joins of them."""
+    famfs.mkdir(f"{mnt}/frames")
+    made = [pd.DataFrame({"a": np.arange(len(index)) + 0.5}, index=index) for index in indices]
+    for i, frame in enumerate(made):
+        famfs.publish(frame, f"{mnt}/frames/{i}", batch_rows=3)
+    return famfs.open(f"{mnt}/frames"), pd.concat(made)
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        (pd.RangeIndex(100, 110, name="k"), pd.RangeIndex(110, 130, name="k")),
+        (pd.RangeIndex(100, 110), pd.RangeIndex(300, 310), pd.RangeIndex(5, 0, -1)),
+        (pd.RangeIndex(10), pd.RangeIndex(10, 15), pd.RangeIndex(15, 15)),
+        (pd.RangeIndex(10, 30, 2, name="k"), pd.RangeIndex(4, name="other")),
+        (pd.Index([5, 3, 1], name="i"), pd.Index([3, 9], name="i")),
+        (pd.date_range("2026-01-01", periods=3), pd.date_range("2026-02-01", periods=4)),
+    ],
+)
+def test_frames_are_joined_with_their_indices_as_pandas_joins_them(mnt, indices):
+    dataset, expected = frames(mnt, *indices)
+    for backend in (None, "pyarrow"):
+        found = dataset.to_pandas(dtype_backend=backend)
+        pd.testing.assert_index_equal(found.index, expected.index, exact=True)
+        assert found["a"].tolist() == expected["a"].tolist()
+    for rows in (slice(2, 4), slice(8, 13), slice(0, 0), slice(len(indices[0]), None)):
+        part = pickle.loads(pickle.dumps(dataset[rows])).to_pandas()
+        if len(part):
+            assert part.index.tolist() == expected.index[rows].tolist()
+            assert part.index.name == expected.index.name or rows != slice(8, 13)
+
+
+def test_frames_that_only_count_their_rows_are_counted_together(mnt):
+    dataset, _ = frames(mnt, pd.RangeIndex(10), pd.RangeIndex(7))
+    index = pd.RangeIndex(17)
+    pd.testing.assert_index_equal(dataset.to_pandas().index, index, exact=True)
+    pd.testing.assert_index_equal(dataset[5:15].to_pandas().index, index[:10], exact=True)
+    # What lies within one file has that file's.
+    for part in (dataset[12:14], pickle.loads(pickle.dumps(dataset[12:14]))):
+        pd.testing.assert_index_equal(part.to_pandas().index, index[2:4], exact=True)
+    first = dataset.files[0].to_arrow()
+    # What is cut off a frame's table says of itself what the whole frame was.
+    ranged = pd.DataFrame({"a": np.ones(10)}, index=pd.RangeIndex(100, 110))
+    metadata = pa.Table.from_pandas(ranged).schema.metadata
+    stale = first.slice(2, 5).replace_schema_metadata(metadata)
+    cut = famfs.open(famfs.publish(stale, f"{mnt}/stale"))
+    for part in (cut, cut[1:3]):
+        assert part.to_pandas().index.equals(pd.RangeIndex(len(part)))
+
+
+def test_rows_of_one_frame_keep_their_range(mnt):
+    frame = pd.DataFrame({"a": np.arange(10)}, index=pd.RangeIndex(100, 120, 2, name="k"))
+    dataset = famfs.open(famfs.publish(frame, f"{mnt}/f"))
+    for rows in (slice(3, 7), slice(9, None), slice(4, 4)):
+        pd.testing.assert_frame_equal(dataset[rows].to_pandas(), frame.iloc[rows])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import codeop
 import re
 import subprocess
 import sys
@@ -183,3 +185,45 @@ def test_the_extras_are_those_of_the_package():
     # What is for who works on famfs is not for users; the demonstration names its own.
     inner = {"bench", "demo", "docs", "engines", "packaging", "test"}
     assert told == project["optional-dependencies"].keys() - inner
+
+
+def test_examples_can_be_typed():
+    """A Python that is typed to ends a block by an empty line; programs are in files."""
+    for name, page in {"README.md": ROOT / "README.md", **PAGES}.items():
+        for block in blocks(page):
+            if block.language != "python" or "__name__" in block.code:
+                continue
+            typed = []
+            for line in [*block.code.splitlines(), ""]:
+                typed.append(line)
+                try:
+                    ended = codeop.compile_command("\n".join(typed)) is not None
+                except SyntaxError as error:
+                    pytest.fail(f"{name}: not as it is typed: {error}:\n{block.code}")
+                typed = [] if ended else typed
+            assert not typed, f"{name}: not at its end:\n{block.code}"
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("how-to/")])
+def test_a_page_tells_to_install_what_its_examples_import(name):
+    text = PAGES[name].read_text()
+    extras = re.findall(r'pip install "famfs\[([\w,]+)\]"', text)
+    assert extras
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"]]
+    for extra in ",".join(extras).split(","):
+        asked += project["optional-dependencies"][extra]
+    brought = {re.match(r"[\w-]+", each)[0] for each in asked} | {"famfs"} | sys.stdlib_module_names
+    for block in blocks(PAGES[name]):
+        if block.language != "python":
+            continue
+        for node in ast.walk(ast.parse(block.code)):
+            if isinstance(node, ast.Import):
+                imported = {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported = {node.module.partition(".")[0]}
+            else:
+                continue
+            assert imported <= brought, f"{name}: {block.code}"
+    # And how to have the volume that the examples speak of.
+    assert "`famfs mount --embedded --size 256M /mnt/famfs`" in text

@@ -472,3 +472,13 @@ def test_what_has_no_place_in_a_library_says_so(mnt):
     fields = np.zeros(3, [("a", "i4"), ("b", "f8")])
     with pytest.raises(famfs.Unsupported, match="fields as columns"):
         famfs.open(famfs.publish(fields, f"{mnt}/fields")).to_pandas()
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+def test_rows_of_no_width_are_taken(mnt, nulls):
+    values = [b"", None if nulls else b"", b""]
+    source = pa.table({"none": pa.array(values, pa.binary(0))})
+    dataset = famfs.open(famfs.publish(source, f"{mnt}/none", batch_rows=2))
+    wanted = [2, 1, 1]
+    assert pa.table(dataset.take(wanted)).to_pydict() == source.take(wanted).to_pydict()
+    assert pa.chunked_array(dataset["none"].take(wanted)).null_count == 2 * nulls

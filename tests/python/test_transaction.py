@@ -250,6 +250,36 @@ def test_what_a_killed_worker_had_begun_is_never_seen(mnt):
     assert all_is_free(mnt)
 
 
+def test_a_commit_of_named_files_publishes_those_or_nothing(mnt):
+    with famfs.transaction(mnt) as tx:
+        tx.publish(b"own", f"{mnt}/own")
+        with famfs.transaction(token=tx.token) as part:
+            part.publish(b"part", f"{mnt}/part")
+            with pytest.raises(famfs.FamfsError, match="owner"):
+                part.commit(files=[f"{mnt}/part"])
+        for wrong, says in [
+            (["own"], "part is filled, and not told of"),
+            (["own", "part", "lost"], "lost is not filled"),
+            ([], "own is filled"),
+        ]:
+            with pytest.raises(famfs.Busy, match=says):
+                tx.commit(files=[f"{mnt}/{name}" for name in wrong])
+            assert famfs.ls(mnt) == []
+        for wrong in (f"{mnt}/own", 5):
+            with pytest.raises(famfs.Unsupported, match="a list"):
+                tx.commit(files=wrong)
+        with (
+            famfs.embedded(size="64MiB") as other,
+            pytest.raises(famfs.Unsupported, match="on another volume"),
+        ):
+            tx.commit(files=[f"{mnt}/part", f"{other}/own"])
+        assert famfs.ls(mnt) == []
+        tx.commit(files=[f"{mnt}/part", f"{mnt}/own"])
+    assert names(mnt) == ["own", "part"]
+    with pytest.raises(famfs.Busy, match="x is not filled"), famfs.transaction() as tx:
+        tx.commit(files=[f"{mnt}/x"])
+
+
 def test_a_refused_commit_at_the_end_leaves_nothing(mnt):
     before = used(mnt)
     with pytest.raises(famfs.Busy, match="began it"), famfs.transaction(mnt) as tx:

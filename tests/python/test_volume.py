@@ -67,6 +67,8 @@ def test_names(mnt):
     assert (found[0].mode, found[0].uid, found[0].gid) == (0o640, os.geteuid(), os.getegid())
     assert found[0].ref == table
     assert found[0].index == table.index
+    assert ", mode=0o640, " in repr(found[0])
+    assert repr(found[0]).startswith(f"Entry(name='table', path='{mnt}/d/table', kind='table', ")
     assert famfs.open(found[0]).num_rows == 7
     assert famfs.ls(f"{mnt}/bytes")[0].name == "bytes"
     assert famfs.stat(mnt).kind == "directory"

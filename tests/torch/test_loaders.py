@@ -68,6 +68,8 @@ def test_rows_of_arrays_and_tensors(mnt):
     ref = famfs.publish(state, f"{mnt}/s")
     with pytest.raises(famfs.Unsupported, match="equally long"):
         famfs.torch.Rows(ref)
+    with pytest.raises(KeyError, match="nothing"):
+        famfs.torch.Rows(ref, columns=["x", "nothing"])
     row = famfs.torch.Rows(ref, columns=["x", "y"])[3]
     assert row["x"].dtype == torch.bfloat16
     assert row["y"].item() == 3

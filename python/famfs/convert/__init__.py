@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from famfs import _native
-from famfs._arguments import read_count, read_mode
+from famfs._arguments import read_count, read_mode, read_path
 from famfs.convert import arrays, frames
 from famfs.errors import Unsupported
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from famfs._native import Ref
@@ -129,7 +129,7 @@ def publish_within(
         if not batch_rows:
             raise Unsupported(f"batch_rows={batch_rows}: a partition has 1 row or more")
     options["mode"] = read_mode(mode)
-    where = os.fsdecode(path)
+    where = read_path(path)
     options |= {"checksum": checksum, "transaction": transaction}
     return publish_counted(obj, where, batch_rows=batch_rows, **options)
 

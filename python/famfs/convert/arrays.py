@@ -213,7 +213,7 @@ def _array(obj: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401
     if hasattr(obj, "__dlpack__"):
         try:
             return _checked(np.from_dlpack(obj), obj)
-        except (BufferError, RuntimeError, TypeError) as error:
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise Unsupported(
                 f"{name(obj)}: {error}; bring it to this host's memory first (tensor.cpu())"
             ) from error

@@ -109,7 +109,7 @@ def _value(name: object, value: Any) -> _Value:  # noqa: ANN401
             f"a dict with a dict in {name!r}: give each array a name of its own, such as "
             f"{f'{name}.x'!r}, in one dict"
         )
-    value = frames.opened(value)
+    value = frames.series(frames.opened(value))
     masked = frames.masked(value)
     if masked is not None:
         return _Value(masked, None, None, is_tensor=False)
@@ -130,7 +130,7 @@ def _table(values: Mapping[str, _Value]) -> Any:  # noqa: ANN401
     pa = pyarrow("a dict of arrays")
     try:
         return pa.table({name: _column(pa, value) for name, value in values.items()})
-    except (pa.ArrowException, ValueError, TypeError) as error:
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise Unsupported(
             f"a dict of arrays that Arrow refuses: {error}; convert that column, for example to "
             "strings, or give it another name"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
-from famfs._arrow import pyarrow
+from famfs._arrow import pyarrow, with_pandas
 from famfs.convert.arrays import comes_from, is_masked
 from famfs.errors import FamfsError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+INTERVALS = "famfs.intervals"
+"""What a frame's metadata has of a column whose categories are intervals: the ends in them."""
 
 ONE = "values"
 """The column's name where a column without a name is published."""
@@ -40,9 +43,9 @@ def take(obj: Any) -> Any:  # noqa: ANN401
         return pyarrow("a masked array").table({ONE: column})
     for library, table in _OTHERS.items():
         if comes_from(obj, library):
-            return table(obj)
+            return _with_dictionaries(table(obj))
     if comes_from(obj, "pyarrow"):
-        obj = _pyarrow_column(obj)
+        obj = _with_dictionaries(_pyarrow_column(obj))
     if comes_from(obj, "famfs") and hasattr(obj, "kind"):
         return _dataset(obj)
     if hasattr(obj, "__arrow_c_stream__") or hasattr(obj, "__arrow_c_array__"):
@@ -194,10 +197,38 @@ def _pyarrow_column(obj: Any) -> Any:  # noqa: ANN401
     return obj
 
 
+def _with_dictionaries(obj: Any) -> Any:  # noqa: ANN401
+    """A table of no rows as a reader of one batch: as a table pyarrow hands no dictionaries out."""
+    if not comes_from(obj, "pyarrow") or getattr(obj, "num_rows", None) != 0:
+        return obj
+    pa = pyarrow()
+    if not any(_has_dictionary(kind) for kind in obj.schema.types):
+        return obj
+    columns = [_first_chunk(column) for column in obj.columns]
+    batch = pa.RecordBatch.from_arrays(columns, schema=obj.schema)
+    return pa.RecordBatchReader.from_batches(obj.schema, [batch])
+
+
+def _first_chunk(column: Any) -> Any:  # noqa: ANN401
+    pa = pyarrow()
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks else pa.nulls(0, column.type)
+
+
+def _has_dictionary(kind: Any) -> bool:  # noqa: ANN401
+    """Whether a type is, or has within, a dictionary."""
+    if pyarrow().types.is_dictionary(kind):
+        return True
+    kind = getattr(kind, "storage_type", kind)
+    return any(_has_dictionary(kind.field(i).type) for i in range(kind.num_fields))
+
+
 def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
     """A frame with its index and metadata; NaN stays NaN, so that columns come back uncopied."""
     import pandas as pd
 
+    obj = series(obj)
     if isinstance(obj, pd.Series):
         # One without a name would be named 0, and no column's name is a number.
         obj = obj.to_frame(ONE if obj.name is None else obj.name)
@@ -216,6 +247,16 @@ def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
             f"a frame with sparse columns ({', '.join(sparse)}), which Arrow hasn't: publish "
             "frame.sparse.to_dense(), or convert those columns"
         )
+    swapped = {
+        name: t.newbyteorder("=")
+        for name, t in obj.dtypes.items()
+        if _is_numpy(t) and not t.isnative
+    }
+    if swapped:
+        obj = obj.astype(swapped)
+    kind = obj.index.dtype
+    if _is_numpy(kind) and not kind.isnative:
+        obj = obj.set_axis(obj.index.astype(kind.newbyteorder("=")))
     floats = {
         i: column.to_numpy()
         for i, (_, column) in enumerate(obj.items())
@@ -223,12 +264,38 @@ def _pandas_table(obj: Any) -> Any:  # noqa: ANN401
     }
     try:
         table = pa.Table.from_pandas(_with_integers(obj, floats) if floats else obj)
-    except (pa.ArrowException, ValueError, TypeError) as error:
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise Unsupported(
             f"a frame with a column that Arrow refuses: {error}; convert that column, for example "
             "to strings"
         ) from error
-    return _with_floats(table, floats) if floats else table
+    return _with_types(_with_floats(table, floats) if floats else table, obj)
+
+
+def series(obj: Any) -> Any:  # noqa: ANN401
+    """Takes an array or index of pandas' own types as a series.
+
+    NumPy makes floats of its integers where some are missing, and integers above 2**53 change.
+
+    Args:
+        obj: Anything.
+
+    Returns:
+        A `pandas.Series` of it; anything else as it is, and so are those whose type is NumPy's.
+
+    Example:
+        >>> import pandas as pd
+        >>> from famfs.convert import frames
+        >>> frames.series(pd.array([1, None], dtype="Int64")).dtype
+        Int64Dtype()
+    """
+    if not comes_from(obj, "pandas"):
+        return obj
+    import pandas as pd
+
+    if not isinstance(obj, pd.Index | pd.api.extensions.ExtensionArray) or _is_numpy(obj.dtype):
+        return obj
+    return pd.Series(obj, name=getattr(obj, "name", None), copy=False)
 
 
 _FLOATS = {"float16": "i2", "float32": "i4", "float64": "i8"}
@@ -258,17 +325,40 @@ def _with_floats(table: Any, floats: dict[int, Any]) -> Any:  # noqa: ANN401
     Columns come first and in order, in the table and in what pandas keeps of them; index levels
     follow.
     """
-    import json
-
     pa = pyarrow("a pandas frame")
     columns, fields = list(table.columns), list(table.schema)
-    kept = json.loads(table.schema.metadata[b"pandas"])
+    kept = table.schema.pandas_metadata
     for i, values in floats.items():
         columns[i] = pa.array(values, from_pandas=False)
         fields[i] = fields[i].with_type(columns[i].type)
         kept["columns"][i] |= {"pandas_type": str(values.dtype), "numpy_type": str(values.dtype)}
-    metadata = table.schema.metadata | {b"pandas": json.dumps(kept).encode()}
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=metadata))
+    schema = pa.schema(fields, metadata=table.schema.metadata)
+    return with_pandas(pa.Table.from_arrays(columns, schema=schema), kept)
+
+
+def _with_types(table: Any, frame: Any) -> Any:  # noqa: ANN401
+    """The table, which tells of some columns' types what pyarrow leaves out of the metadata.
+
+    Of categories that are intervals, such as `pandas.cut` makes, Arrow has the ends alone: which of
+    them are in the intervals is told. Arrow's own decimals are told from Python's.
+    """
+    import pandas as pd
+
+    closed, decimals = {}, {}
+    for i, dtype in enumerate(frame.dtypes):
+        if isinstance(dtype, pd.CategoricalDtype):
+            if isinstance(dtype.categories.dtype, pd.IntervalDtype):
+                closed[i] = dtype.categories.dtype.closed
+        elif isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("decimal"):
+            decimals[i] = str(dtype)
+    if not closed and not decimals:
+        return table
+    kept = table.schema.pandas_metadata
+    for i, ends in closed.items():
+        kept["columns"][i]["metadata"] |= {INTERVALS: ends}
+    for i, name in decimals.items():
+        kept["columns"][i]["numpy_type"] = name
+    return with_pandas(table, kept)
 
 
 def _polars_table(obj: Any) -> Any:  # noqa: ANN401

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
-from famfs._arguments import read_names
+from famfs._arguments import read_names, read_path
+from famfs._directories import filled
 from famfs.dataset import Dataset
 from famfs.dataset import open as open_
-from famfs.errors import AlreadyExists, FamfsError
-from famfs.transactions import transaction
-from famfs.volume import exists, mkdir, remove
+from famfs.errors import FamfsError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from famfs._native import Ref
@@ -97,24 +95,15 @@ def write(
     """
     from famfs.ray._sink import Famfs
 
-    where = os.fsdecode(path)
-    if exists(where):
-        raise AlreadyExists(17, f"{where} is there already: write to another directory", where)
-    mkdir(where)
-    try:
-        with transaction(where) as tx:
-            sink = Famfs(tx, where, checksum=checksum)
-            # A worker that dies ends it all: what it had done may be done already.
-            remote = {"max_retries": 0} | dict(options.pop("ray_remote_args", None) or {})
-            try:
-                dataset.write_datasink(sink, ray_remote_args=remote, **options)
-            except Exception as error:
-                raise _cause(error) from error
-    except BaseException:
-        # Somebody else may have put something there.
-        with contextlib.suppress(FamfsError):
-            remove(where)
-        raise
+    where = read_path(path)
+    with filled(where) as tx:
+        sink = Famfs(tx, where, checksum=checksum)
+        # A worker that dies ends it all: what it had done may be done already.
+        remote = {"max_retries": 0} | dict(options.pop("ray_remote_args", None) or {})
+        try:
+            dataset.write_datasink(sink, ray_remote_args=remote, **options)
+        except Exception as error:
+            raise _cause(error) from error
     return open_(where)
 
 

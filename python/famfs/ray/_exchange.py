@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from famfs import _many
-from famfs._arguments import read_count
+from famfs._arguments import read_count, read_path
 from famfs._arrow import pyarrow
+from famfs._directories import filled
 from famfs.dataset import Dataset
 from famfs.dataset import open as open_
-from famfs.errors import AlreadyExists, FamfsError, Unsupported
+from famfs.errors import FamfsError, Unsupported
 from famfs.transactions import transaction
-from famfs.volume import exists, mkdir, remove
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
@@ -66,7 +66,8 @@ def shuffle(
         AlreadyExists: The directory is there.
         KeyError: There is no such column.
         NoSpace: The volume is full. Nothing is published, nor is it of any other error.
-        Unsupported: It is no table, or a key's values can't be told apart by hashing.
+        Unsupported: It is no table, there are to be no parts or tasks, or a key's values can't be
+            told apart by hashing.
 
     Example:
         >>> import famfs, famfs.ray  # doctest: +SKIP
@@ -80,21 +81,14 @@ def shuffle(
         raise Unsupported(f"{opened.path} ({opened.kind}): tables are shuffled by their columns")
     keys = [by] if isinstance(by, str) else list(by)
     opened[keys]  # names what is not there
-    count = read_count(n, "n", "parts") or 1
-    shares = max(1, read_count(count if tasks is None else tasks, "tasks", "tasks"))
-    where = os.fsdecode(path)
-    if exists(where):
-        raise AlreadyExists(17, f"{where} is there already: shuffle into another directory", where)
-    mkdir(where)
-    try:
-        with transaction(where) as tx:
-            named = [f"{where}/{i:06}" for i in range(shares)]
-            given = [(opened.partition(i, shares), named[i]) for i in range(shares)]
-            ends = _run(tx, given, keys, count, num_cpus)
-    except BaseException:
-        with contextlib.suppress(FamfsError):
-            remove(where)
-        raise
+    count = read_count(n, "n", "parts", 1)
+    shares = count if tasks is None else read_count(tasks, "tasks", "tasks", 1)
+    where = read_path(path)
+    with filled(where) as tx:
+        named = [f"{where}/{i:06}" for i in range(shares)]
+        given = [(opened.partition(i, shares), named[i]) for i in range(shares)]
+        ends = _run(tx, given, keys, count, num_cpus)
+        tx.commit(files=named)
     files = [open_(name) for name in named]
     return [_part(where, files, ends, i) for i in range(count)]
 

@@ -8,31 +8,18 @@ import ray.cloudpickle
 import ray.util
 
 from famfs import _by_reference
+from famfs._by_reference import Reducer
 from famfs.errors import FamfsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _HOOK = "worker_process_setup_hook"
 _MOUNTS = "FAMFS_MOUNTS"
 
 
-class _Reducer:
-    """Reduces objects of one type to references, and others as it was before."""
-
-    def __init__(self, before: Callable[[Any], Any] | None) -> None:
-        self._before = before
-
-    def __call__(self, obj: Any) -> Any:  # noqa: ANN401
-        found = _by_reference.reduced(obj)
-        if found is not None:
-            return found
-        return self.by_value(obj)
-
-    def by_value(self, obj: Any) -> Any:  # noqa: ANN401
-        """As Ray reduces it."""
-        # What pickle does with a type that it has no reducer for; Ray speaks protocol 5.
-        return self._before(obj) if self._before else obj.__reduce_ex__(5)
+_PROTOCOL = 5
+"""Of pickle, that Ray speaks."""
 
 
 class ByValue:
@@ -47,8 +34,8 @@ class ByValue:
     def __reduce_ex__(self, _protocol: Any) -> Any:  # noqa: ANN401
         """Of the object itself."""
         reducer = _dispatch().get(type(self._obj))
-        if not isinstance(reducer, _Reducer):
-            reducer = _Reducer(reducer)
+        if not isinstance(reducer, Reducer):
+            reducer = Reducer(reducer, _PROTOCOL)
         return reducer.by_value(self._obj)
 
 
@@ -72,12 +59,12 @@ def register() -> None:
         >>> ray.put(table)  # a few bytes  # doctest: +SKIP
     """
     # Ray sets its own reducers when it makes its context, which this is a way to have done.
-    ray.util.deregister_serializer(_Reducer)
+    ray.util.deregister_serializer(Reducer)
     dispatch = _dispatch()
     for kind in _by_reference.types():
         before = dispatch.get(kind)
-        if not isinstance(before, _Reducer):
-            dispatch[kind] = _Reducer(before)
+        if not isinstance(before, Reducer):
+            dispatch[kind] = Reducer(before, _PROTOCOL)
 
 
 def runtime_env(

@@ -42,27 +42,29 @@ class Famfs(Datasink):  # type: ignore[misc]
         """Small blocks share a table: each takes a unit of the volume's space, 2 MiB."""
         return 16 << 20
 
-    def write(self, blocks: Iterable[Any], ctx: Any) -> tuple[bytes, bool] | None:  # noqa: ANN401
-        """Publishes a task's blocks as a table; the schema, and whether there were rows."""
+    def write(self, blocks: Iterable[Any], ctx: Any) -> tuple[bytes, str | None] | None:  # noqa: ANN401
+        """Publishes a task's blocks as a table; the schema, and the file if there were rows."""
         pa = pyarrow()
         tables = (BlockAccessor.for_block(block).to_arrow() for block in blocks)
         first, schema, rest = _begun(tables)
         if schema is None:
             return None
+        name = None
         if first is not None:
             batches = _batches(self._path, schema, first, rest)
             reader = pa.RecordBatchReader.from_batches(schema, batches)
             with transaction(token=self._token) as part:
                 name = f"{self._path}/part-{ctx.task_idx:06}"
                 part.publish(reader, name, checksum=self._checksum)
-        return schema.serialize().to_pybytes(), first is not None
+        return schema.serialize().to_pybytes(), name
 
     def on_write_complete(self, write_result: Any) -> None:  # noqa: ANN401
         """Commits what the tasks have filled, if it is one table."""
         pa = pyarrow()
         told = [each for each in write_result.write_returns if each is not None]
         # What has no rows has no say, unless nothing has.
-        full = [schema for schema, has_rows in told if has_rows] or [each for each, _ in told[:1]]
+        files = [name for _, name in told if name]
+        full = [schema for schema, name in told if name] or [each for each, _ in told[:1]]
         schemas = [pa.ipc.read_schema(pa.py_buffer(each)) for each in full]
         if not schemas:
             raise Unsupported(f"{self._path}: the dataset has no columns, so that it is no table")
@@ -70,10 +72,10 @@ class Famfs(Datasink):  # type: ignore[misc]
             _check(self._path, schemas[0], schema)
         owner = self._owner
         assert owner is not None  # noqa: S101 - the driver's own
-        if not any(has_rows for _, has_rows in told):
-            empty = schemas[0].empty_table()
-            owner.publish(empty, f"{self._path}/part-000000", checksum=self._checksum)
-        owner.commit()
+        if not files:
+            files = [f"{self._path}/part-000000"]
+            owner.publish(schemas[0].empty_table(), files[0], checksum=self._checksum)
+        owner.commit(files=files)
 
 
 def _begun(tables: Iterator[Any]) -> tuple[Any, Any, Iterator[Any]]:

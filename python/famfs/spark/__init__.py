@@ -14,13 +14,7 @@ from __future__ import annotations
 
 from famfs._extras import engine
 
-_spark = engine("pyspark", "spark")
-if tuple(int(part) for part in _spark.__version__.split(".")[:2]) < (4, 1):
-    raise ImportError(
-        f"pyspark {_spark.__version__} is too old: its data sources in Python know no filters; "
-        "pip install --upgrade 'famfs[spark]' brings 4.1 or later",
-        name="pyspark",
-    )
+engine("pyspark", "spark")
 engine("pyarrow", "spark")
 
 from famfs.spark._source import FamfsDataSource  # noqa: E402 - what it needs is there

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import pickle
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,10 +14,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
 import famfs
+from famfs._arguments import read_path
 from famfs.errors import AlreadyExists, FamfsError, Unsupported
 from famfs.spark import _parts, _types
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
 
     from pyspark.sql import DataFrame
@@ -372,7 +373,7 @@ def write(frame: DataFrame, path: str | os.PathLike[str], *, mode: str = "error"
         >>> import famfs.spark
         >>> famfs.spark.write(df, f"{mnt}/d", mode="append")  # doctest: +SKIP
     """
-    where = os.fsdecode(path)
+    where = read_path(path)
     if mode not in {"append", "overwrite", "error", "ignore"}:
         raise Unsupported(f"mode={mode!r}: the modes are error, ignore, append and overwrite")
     if mode in {"error", "ignore"} and famfs.exists(where):

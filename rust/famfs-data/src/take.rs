@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, RecordBatch, RecordBatchOptions, UInt64Array,
+    Array, ArrayRef, FixedSizeBinaryArray, FixedSizeListArray, RecordBatch, RecordBatchOptions,
+    UInt64Array,
 };
+use arrow_buffer::Buffer;
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
@@ -171,17 +173,24 @@ impl Picks {
     }
 }
 
-/// Arrow's own gathering, and what it can't do: it counts the rows of a list by its values, and lists
-/// of no values have none.
+/// Arrow's own gathering, and what it can't do: it counts the rows of a list, and of bytes of one
+/// width, by its values, and where there are none they have none.
 fn pick(column: &ArrayRef, rows: &UInt64Array) -> Result<ArrayRef, DataError> {
-    if let DataType::FixedSizeList(item, 0) = column.data_type() {
-        let nulls = column.nulls().map(|nulls| {
+    let nulls = || {
+        column.nulls().map(|nulls| {
             let valid = |row: &u64| nulls.is_valid(usize_of(*row));
             rows.values().iter().map(valid).collect()
-        });
+        })
+    };
+    if let DataType::FixedSizeBinary(0) = column.data_type() {
+        let none = Buffer::default();
+        let made = FixedSizeBinaryArray::try_new_with_len(0, none, nulls(), rows.len());
+        return Ok(Arc::new(made.map_err(DataError::Arrow)?));
+    }
+    if let DataType::FixedSizeList(item, 0) = column.data_type() {
         let values = column.as_fixed_size_list().values().slice(0, 0);
         let list =
-            FixedSizeListArray::try_new_with_length(item.clone(), 0, values, nulls, rows.len());
+            FixedSizeListArray::try_new_with_length(item.clone(), 0, values, nulls(), rows.len());
         return Ok(Arc::new(list.map_err(DataError::Arrow)?));
     }
     if has_lists_of_nothing(column.data_type()) {

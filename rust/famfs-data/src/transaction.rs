@@ -4,9 +4,10 @@
 //! all or none, and who holds what, is [`famfs::Transaction`]'s.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use famfs::core::path::RelPath;
 use famfs::{Error, Volume, mounts};
 use uuid::Uuid;
 
@@ -147,6 +148,25 @@ impl Transaction {
     /// # Errors
     /// Those of [`famfs::Transaction::commit`].
     pub fn commit(&self) -> Result<Vec<Ref>, DataError> {
+        self.commit_told(None)
+    }
+
+    /// As [`Self::commit`], where the files are those of these paths and no others.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a path in another volume; those of
+    /// [`famfs::Transaction::commit_only`] and [`mounts::resolve`].
+    pub fn commit_only(&self, told: &[PathBuf]) -> Result<Vec<Ref>, DataError> {
+        let name = |path: &PathBuf| {
+            let resolved = mounts::resolve(path)?;
+            self.on(&resolved.volume()?)?;
+            Ok(resolved.name()?)
+        };
+        let told: Vec<_> = told.iter().map(name).collect::<Result<_, DataError>>()?;
+        self.commit_told(Some(&told))
+    }
+
+    fn commit_told(&self, told: Option<&[RelPath]>) -> Result<Vec<Ref>, DataError> {
         let bound = {
             let mut state = self.state();
             match &*state {
@@ -159,7 +179,10 @@ impl Transaction {
             }
         };
         let volume = bound.volume().uuid();
-        let committed = bound.commit()?;
+        let committed = match told {
+            Some(told) => bound.commit_only(told)?,
+            None => bound.commit()?,
+        };
         *self.state() = State::Ended;
         Ok(committed
             .into_iter()

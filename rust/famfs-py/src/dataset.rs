@@ -266,6 +266,12 @@ impl File {
         py.detach(|| Ok(dataset.find_columns(name)?))
     }
 
+    /// The column of a whole table whose data lies at a place of its file, if one's does.
+    fn column_at(&self, py: Python<'_>, at: u64) -> Result<Option<usize>> {
+        let dataset = self.dataset()?;
+        py.detach(|| Ok(dataset.table()?.column_at(at)?))
+    }
+
     /// One of several parts that are about as large.
     fn partition(&self, py: Python<'_>, index: u64, count: u64) -> Result<Self> {
         self.part(py, |dataset| dataset.partition(index, count))

@@ -4,14 +4,15 @@ use std::ffi::OsString;
 use std::hash::{Hash, Hasher};
 use std::os::unix::ffi::OsStringExt;
 
-use famfs::core::path::RelPath;
+use famfs::Error;
+use famfs::core::path::{PathError, RelPath};
 use famfs::core::units::Slot;
 use famfs_data::{Columns, DataError, Rows, Selection};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 use uuid::Uuid;
 
-use crate::errors::Result;
+use crate::errors::{Failure, Result};
 
 /// A reference to a published dataset: small, hashable, picklable.
 ///
@@ -32,7 +33,18 @@ impl Hash for Ref {
 #[pymethods]
 impl Ref {
     #[new]
-    fn new(text: &str) -> Result<Self> {
+    fn new(text: &Bound<'_, PyAny>) -> Result<Self> {
+        let text = text.cast::<PyString>().map_err(|_| {
+            Failure::unsupported(format!(
+                "{}: a reference is made of its text, famfs://uuid/path#index, which str(ref) gives",
+                text.get_type()
+            ))
+        })?;
+        // Text of surrogates is none, and Python itself would tell of its codec.
+        let text = text.to_str().map_err(|_| Error::InvalidPath {
+            path: text.to_string_lossy().into_owned(),
+            reason: PathError::NotText,
+        })?;
         Ok(Self {
             inner: text.parse()?,
         })

@@ -39,9 +39,14 @@ impl Transaction {
         Ok(py.detach(|| self.inner.token())?)
     }
 
-    /// Publishes all of it, or leaves it to who commits.
-    fn commit(&self, py: Python<'_>) -> Result<Vec<Ref>> {
-        let references = py.detach(|| self.inner.commit())?;
+    /// Publishes all of it, or leaves it to who commits: if it is the files of `told` and no others,
+    /// where that is given.
+    #[pyo3(signature = (told=None))]
+    fn commit(&self, py: Python<'_>, told: Option<Vec<PathBuf>>) -> Result<Vec<Ref>> {
+        let references = py.detach(|| match told {
+            Some(told) => self.inner.commit_only(&told),
+            None => self.inner.commit(),
+        })?;
         Ok(references.into_iter().map(|inner| Ref { inner }).collect())
     }
 

@@ -293,6 +293,17 @@ impl Batch {
         })
     }
 
+    /// The buffer that a byte of the file lies in.
+    pub(super) fn buffer_at(&self, at: usize) -> Result<Option<usize>, DataError> {
+        let count = (self.places.buffers.end - self.places.buffers.start) / 16;
+        for i in 0..usize::try_from(count).unwrap_or(usize::MAX) {
+            if self.buffer(i)?.contains(&at) {
+                return Ok(Some(i));
+            }
+        }
+        Ok(None)
+    }
+
     /// How many data buffers the given view columns have in all.
     pub(super) fn data_buffers(&self, views: Range<usize>) -> Result<usize, DataError> {
         if views.is_empty() {

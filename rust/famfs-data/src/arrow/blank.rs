@@ -303,11 +303,8 @@ impl Blank {
 }
 
 fn too_large(rows: u64) -> DataError {
-    DataError::TooLarge {
-        what: "a table",
-        found: rows,
-        limit: i64::MAX.unsigned_abs(),
-    }
+    let why = "its columns would take more bytes than a file can have (2^63 - 1)";
+    DataError::unsupported(format!("a table of {rows} rows"), why)
 }
 
 fn column(field: &Field, rows: u64, size: Option<u64>) -> Result<Column, DataError> {
@@ -477,7 +474,7 @@ mod tests {
         let number = Field::new("a", DataType::Int64, true);
         assert!(refused(vec![number.clone()], 1, &[("a", 1)]).contains("a size for \"a\""));
         for rows in [u64::MAX, u64::MAX / 8, i64::MAX.unsigned_abs()] {
-            assert!(refused(vec![number.clone()], rows, &[]).contains("a table takes"));
+            assert!(refused(vec![number.clone()], rows, &[]).contains("more bytes than a file"));
         }
     }
 }

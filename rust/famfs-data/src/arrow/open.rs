@@ -122,6 +122,39 @@ impl ArrowFile {
         })
     }
 
+    /// The column whose data a byte of the file is, by what the batches say; no data is looked at.
+    /// `None` where it is no batch's, such as a dictionary's.
+    ///
+    /// # Errors
+    /// If what the batches say can't be.
+    pub fn column_at(&self, at: u64) -> Result<Option<usize>, DataError> {
+        let Ok(at) = usize::try_from(at) else {
+            return Ok(None);
+        };
+        for batch in 0..self.metadata.num_batches()? {
+            let header = self.metadata.header(batch)?;
+            if !header.body()?.contains(&at) {
+                continue;
+            }
+            let Some(buffer) = header.buffer_at(at)? else {
+                return Ok(None);
+            };
+            // The last column whose buffers begin there or before: those without any are passed.
+            let (mut low, mut high) = (0, self.metadata.num_columns()?);
+            while low < high {
+                let middle = usize::midpoint(low, high);
+                let start = self.metadata.column(middle)?.start;
+                if start.buffers + header.data_buffers(0..start.views)? <= buffer {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            return Ok(low.checked_sub(1));
+        }
+        Ok(None)
+    }
+
     /// One batch, in place.
     ///
     /// # Errors
