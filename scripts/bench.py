@@ -28,6 +28,7 @@ from prepare import BIN, ROOT, NotReadyError, cargo_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 FIGURES = ROOT / "target" / "bench" / "figures.json"
 REPORT = ("scripts/bench_report.py", str(FIGURES), "docs")
@@ -87,12 +88,12 @@ class Found:
             self.sides.append(took)
         return not found
 
-    def write(self) -> None:
-        """Write all of it where the report reads it."""
-        FIGURES.parent.mkdir(parents=True, exist_ok=True)
+    def write(self, to: Path) -> None:
+        """Write all of it where the report can read it."""
+        to.parent.mkdir(parents=True, exist_ok=True)
         figures = [asdict(each) | {"met": each.met} for each in self.figures]
         sides = [asdict(each) for each in self.sides]
-        FIGURES.write_text(json.dumps({"figures": figures, "sides": sides}, indent=1) + "\n")
+        to.write_text(json.dumps({"figures": figures, "sides": sides}, indent=1) + "\n")
 
 
 def figure(line: str) -> Figure | None:
@@ -181,7 +182,8 @@ def main() -> int:
             if wanted(name) and run(command, found) != 0:
                 failed.append(name)
         failed += [name for name, part in parts.items() if wanted(name) and part() != 0]
-        found.write()
+        # What all of them found is not lost to who looks at one again.
+        found.write(FIGURES.with_name("chosen.json") if chosen else FIGURES)
         if not chosen and run([str(BIN / "python"), *REPORT], found) != 0:
             failed.append("the report")
     except NotReadyError as error:

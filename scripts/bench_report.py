@@ -63,9 +63,8 @@ def tables(found: dict[str, Any]) -> str:
     for each in found["figures"]:
         missed = "" if each["met"] else "**missed** "
         name = each["name"].replace("|", "/")
-        lines.append(
-            f"| {name} | {each['found']:.3g} | {each['bound']} | {missed}{each['detail']} |"
-        )
+        figure = short(float(each["found"]), 3)
+        lines.append(f"| {name} | {figure} | {each['bound']} | {missed}{each['detail']} |")
     lines += ["", f"![What publishing, opening and handing over take]({PLOT})", ""]
     lines += ["Medians, and the least and the most of the rounds.", ""]
     lines += [

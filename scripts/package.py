@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -23,12 +24,17 @@ FOLLOW = ROOT / "kmod" / "famfs-follow@.service"
 # The oldest glibc that NumPy and pyarrow have wheels for is this one too.
 COMPATIBILITY = "manylinux_2_28"
 VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
-# Where Debian has completions, of /usr.
+# Where a system looks by itself: systemd, udev and shells below both, DKMS below the first alone.
+SYSTEM = ("/usr", "/usr/local")
+# Units and udev would read anything else as something of their own.
+PLAIN = re.compile(r"(?:/[\w.+-]+)+")
+# Where Debian has completions, of /usr; zsh's are elsewhere below any other prefix.
 COMPLETIONS = {
     "bash": "share/bash-completion/completions/famfs",
     "fish": "share/fish/vendor_completions.d/famfs.fish",
     "zsh": "share/zsh/vendor-completions/_famfs",
 }
+ZSH_ELSEWHERE = "share/zsh/site-functions/_famfs"
 
 
 def sdist(out: Path) -> Path:
@@ -67,6 +73,7 @@ def zig() -> Path:
 
 def stage(famfs: Path, destination: Path, prefix: str) -> None:
     """Lay out what a system's package has, for `prefix` on the system that will have it."""
+    prefix = plain(prefix)
     top = destination / prefix.lstrip("/")
     put(famfs, top / "bin" / "famfs", mode=0o755)
     link(top / "sbin" / "mkfs.famfs", "../bin/famfs")
@@ -80,16 +87,34 @@ def stage(famfs: Path, destination: Path, prefix: str) -> None:
         put(ROOT / name, top / "share" / "doc" / "famfs" / name)
     # What the command itself knows to write.
     prepare.output(famfs, "man", "--dir", top / "share" / "man" / "man1")
-    prepare.output(famfs, "kmod", "build", "--dkms", "--output", top / "src")
+    write(top / "share" / "man" / "man8" / "mkfs.famfs.8", ".so man1/famfs-mkfs.1\n")
+    sources = destination / "usr" if prefix in SYSTEM else top
+    prepare.output(famfs, "kmod", "build", "--dkms", "--output", sources / "src")
     for shell, place in COMPLETIONS.items():
+        if shell == "zsh" and prefix != "/usr":
+            place = ZSH_ELSEWHERE  # noqa: PLW2901
         write(top / place, prepare.output(famfs, "completions", shell) + "\n")
+
+
+def plain(prefix: str) -> str:
+    """The prefix as it stands in paths, where it can stand in units too."""
+    prefix = prefix.rstrip("/")
+    if not PLAIN.fullmatch(prefix) or ".." in prefix.split("/"):
+        raise NotReadyError(
+            f"PREFIX={prefix}: it is a path from the root on, of letters, digits and ._+- alone, "
+            "such as /usr/local; to stage elsewhere, say DESTDIR"
+        )
+    return prefix
 
 
 def put(source: Path, target: Path, mode: int = 0o644) -> None:
     """Copy a file to a place that may not be there yet."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    target.chmod(mode)
+    # In the place of what may be running: a program can't be written while it does.
+    draft = target.with_name(f".{target.name}.new")
+    shutil.copyfile(source, draft)
+    draft.chmod(mode)
+    draft.replace(target)
 
 
 def write(target: Path, text: str) -> None:
@@ -125,11 +150,16 @@ def main() -> int:
                     old.unlink()
                 print(wheel(sdist(DIST), DIST))
             case ["stage", destination, prefix]:
+                # Before a build of minutes.
+                plain(prefix)
                 stage(build_command(), Path(destination or "/"), prefix)
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except (NotReadyError, subprocess.CalledProcessError) as error:
+    except PermissionError as error:
+        print(f"{error}: stage into a directory of yours, DESTDIR=DIR", file=sys.stderr)
+        return 1
+    except (NotReadyError, OSError, subprocess.CalledProcessError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -284,7 +284,8 @@ def prepare_packaging() -> None:
     """What builds and checks what is handed out."""
     prepare.host()
     prepare.packaging()
-    prepare.apt({"systemd": "systemd-analyze"})
+    prepare.apt({"make": "make", "man-db": "man", "systemd": "systemd-analyze"})
+    prepare.apt({"fish": "fish", "zsh": "zsh"})
 
 
 def packaging() -> list[Step]:

@@ -130,6 +130,19 @@ def test_frames_of_pandas_keep_what_they_were(mnt):
     assert read.loc[read["o"].fillna(value=False)]["c"].compute().tolist() == ["x"] * 50
 
 
+def test_a_range_of_rows_reaches_over_partitions(mnt):
+    famfs.mkdir(f"{mnt}/frames")
+    index = pd.RangeIndex(100, 300, 2, name="k")
+    frame = pd.DataFrame({"a": np.arange(100), "b": np.ones(100)}, index)
+    for i in range(2):
+        half = frame.iloc[50 * i : 50 * (i + 1)]
+        famfs.publish(half, f"{mnt}/frames/{i}", batch_rows=20)
+    read = famfs.dask.read(f"{mnt}/frames")
+    assert (read.npartitions, read.index.name) == (6, "k")
+    pd.testing.assert_frame_equal(read.compute(), frame, check_index_type=False)
+    assert read["a"].compute().loc[298] == 99
+
+
 def test_several_files_are_one(mnt):
     famfs.mkdir(f"{mnt}/runs")
     for i in range(3):
@@ -314,7 +327,8 @@ def test_what_cannot_be_read_or_written(mnt, ref):
         (lambda: read(ref, columns=["no"]), KeyError, "no"),
         (lambda: read(ref, npartitions=1.5), famfs.Unsupported, "npartitions"),
         (lambda: read(ref, columns="ab"), famfs.Unsupported, r"a list of names .* \['ab'\]"),
-        (lambda: read(ref, npartitions=-1), famfs.FamfsError, "npartitions"),
+        (lambda: read(ref, npartitions=-1), famfs.Unsupported, "npartitions"),
+        (lambda: read(ref, npartitions=0), famfs.Unsupported, "npartitions=0.* 1 or more"),
         (lambda: write(da.ones(3), f"{mnt}/x"), famfs.Unsupported, "Array is no frame"),
         (lambda: write(frame.compute(), f"{mnt}/x"), famfs.Unsupported, r"famfs\.publish"),
         (lambda: write(frame, f"{mnt}/t"), famfs.AlreadyExists, "is a file"),

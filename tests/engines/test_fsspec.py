@@ -153,6 +153,16 @@ def test_what_is_not_there(mnt, url, fs):
 # Reading and writing.
 
 
+def test_what_is_no_name_is_said(mnt, fs):
+    for wrong in (5, None, 2.5):
+        for call in (fs.open, fs.info, fs.ls, fs.cat_file):
+            with pytest.raises(famfs.Unsupported, match="is no name"):
+                call(wrong)
+    for call in (fs.open, fs.cat_file, lambda name: fs.pipe_file(name, b"x")):
+        with pytest.raises(famfs.InvalidPath, match="half of a character"):
+            call(f"{mnt}/\ud800")
+
+
 def test_a_file_is_read_as_any_other(mnt, fs):
     data = bytes(range(256)) * 10
     fs.pipe_file(f"{mnt}/x", data)

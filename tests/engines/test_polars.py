@@ -180,3 +180,9 @@ def test_polars_is_missing(run, ref):
             print(error)
     """
     assert "pip install 'famfs[polars]'" in run(code, ref).stdout
+
+
+def test_what_is_no_source_is_said():
+    for wrong in (5, None, ["a"]):
+        with pytest.raises(famfs.Unsupported, match="is no path"):
+            famfs.polars.scan(wrong)

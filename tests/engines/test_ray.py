@@ -202,10 +202,15 @@ def test_a_worker_without_the_volume_gets_a_copy_if_asked(lacking):
     ray.kill(owner)
 
 
-def test_without_ray_the_import_says_what_to_install(run):
-    code = """
-        import sys
-        sys.modules["ray"] = None  # as where it is not installed
-        import famfs.ray
-    """
-    assert "pip install 'famfs[ray]'" in run(code, check=False).stderr
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ("sys.modules['ray'] = None", "pip install 'famfs[ray]'"),
+        ("import ray; ray.__version__ = '2.9.3'", "ray 2.9.3 is too old, 2.60 or later"),
+    ],
+)
+def test_the_import_says_what_to_install(run, before, says):
+    done = run(f"import sys\n{before}\nimport famfs.ray", check=False)
+    assert done.returncode == 1
+    assert "ImportError" in done.stderr
+    assert says in done.stderr

@@ -144,6 +144,24 @@ def test_a_killed_worker_aborts_a_write(ray_cluster, place, tmp_path):
     nothing_is_left(place, free)
 
 
+def test_a_result_that_is_lost_aborts_a_write(ray_cluster, place):
+    free = famfs.df(place).free
+
+    class Lost(famfs.ray._sink.Famfs):
+        """A task has published what it doesn't tell of."""
+
+        def write(self, blocks, ctx):
+            told = super().write(blocks, ctx)
+            return None if ctx.task_idx == 1 else told
+
+    ds = ray.data.range(4_000_000, override_num_blocks=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("famfs.ray._sink.Famfs", Lost)
+        with pytest.raises(famfs.Busy, match="part-000001 is filled, and not told of"):
+            famfs.ray.write(ds, f"{place}/out")
+    nothing_is_left(place, free)
+
+
 @pytest.mark.parametrize("rows", [100, 6_000_000])
 def test_mixed_schemas_abort_a_write(ray_cluster, place, rows):
     def mixed(batch):
@@ -251,6 +269,9 @@ def test_bad_shuffles_leave_nothing(ray_cluster, place):
         famfs.ray.shuffle(lists, "a", 2, f"{place}/out")
     with pytest.raises(famfs.AlreadyExists):
         famfs.ray.shuffle(ref, "a", 2, place)
+    for n, tasks in [(0, None), (-1, None), (2, 0), (2.5, None)]:
+        with pytest.raises(famfs.Unsupported, match="number of"):
+            famfs.ray.shuffle(ref, "a", n, f"{place}/out", tasks=tasks)
     with pytest.raises(famfs.Unsupported, match="array"):
         famfs.ray.shuffle(famfs.publish(np.arange(9), f"{place}/x"), "a", 2, f"{place}/out")
     assert not famfs.exists(f"{place}/out")

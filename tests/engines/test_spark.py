@@ -188,7 +188,10 @@ def test_an_executor_that_lacks_the_volume_is_told(cluster):
             "sys.modules['pyspark'] = None",
             "pyspark is not installed here: pip install 'famfs[spark]'",
         ),
-        ("import pyspark; pyspark.__version__ = '4.0.1'", "pyspark 4.0.1 is too old"),
+        (
+            "import pyspark; pyspark.__version__ = '4.0.1'",
+            "4.0.1 is too old, 4.1 or later is needed: pip install --upgrade 'famfs[spark]'",
+        ),
     ],
 )
 def test_an_engine_that_is_missing_or_too_old(run, before, says):

@@ -197,6 +197,61 @@ def test_a_driver_that_is_killed_leaves_nothing(at):
     kept.abandon()
 
 
+def test_a_commit_that_lacks_a_file_or_has_another_gives_all_up(at):
+    before = allocated(at)
+    schema = pa.schema({"id": pa.int64()})
+    for filled, told, says in [
+        ((0, 1), (0,), "part-0000-00001.arrow is filled, and not told of"),
+        ((0,), (0, 1), "part-0000-00001.arrow is not filled"),
+        ((0,), (), "AlreadyExists"),
+    ]:
+        kept = _keeper.start(f"{at}/d", schema, "append", os.getpid())
+        for number in filled:
+            with famfs.transaction(token=kept.token) as part:
+                part.publish({"id": np.array([number])}, f"{at}/d/{kept.name_of(number)}")
+        with pytest.raises((famfs.Busy, famfs.AlreadyExists)) as raised:
+            kept.commit({kept.name_of(number) for number in told})
+        assert says in f"{type(raised.value).__name__} {raised.value}"
+        assert not famfs.exists(f"{at}/d")
+        assert allocated(at) == before
+        # It has ended, and its process with it.
+        with pytest.raises(famfs.FamfsError, match="has ended"):
+            kept.commit({kept.name_of(number) for number in filled})
+    # Where there was something, that stays.
+    famfs.mkdir(f"{at}/d")
+    famfs.publish({"id": np.arange(3)}, f"{at}/d/part-0000-00000.arrow")
+    kept = _keeper.start(f"{at}/d", schema, "overwrite", os.getpid())
+    with pytest.raises(famfs.Busy, match="is not filled"):
+        kept.commit({kept.name_of(1)})
+    assert rows_of(f"{at}/d") == [0, 1, 2]
+
+
+def test_spark_is_told_of_a_result_that_was_lost(spark, at):
+    schema = spark.range(1).schema
+    source = _source.FamfsDataSource({"path": f"{at}/d", "mode": "error"})
+    writer = source.writer(schema, overwrite=False)
+
+    def attempt(batches):
+        yield pa.record_batch({"name": [writer.write(batches).name]})
+
+    frame = spark.range(0, 20, 1, 2).mapInArrow(attempt, "name string")
+    told = [_writer.Filled(*row) for row in frame.collect()]
+    with pytest.raises(famfs.Busy, match="not told of"):
+        writer.commit([told[0], _writer.Filled(None)])
+    writer.abort(told)
+    assert not famfs.exists(f"{at}/d")
+
+
+def test_a_keeper_watches_a_process_that_is_there(at):
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    schema = pa.schema({"a": pa.int8()})
+    for watched in (gone.pid, -1, None):
+        with pytest.raises(famfs.FamfsError, match="is not there.*write again"):
+            _keeper.start(f"{at}/d", schema, "append", watched)
+    assert not famfs.exists(f"{at}/d")
+
+
 def test_two_who_append_at_once_do_not_lose_rows(at):
     schema = pa.schema({"id": pa.int64()})
     famfs.mkdir(f"{at}/d")

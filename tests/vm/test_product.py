@@ -36,7 +36,7 @@ def guest(lab: Lab) -> Iterator[Guest]:
 
 
 @pytest.mark.parametrize("user", ["", ANN], ids=["root", "user"])
-@pytest.mark.parametrize("check", ["a_stream", "in_place", "a_transaction"])
+@pytest.mark.parametrize("check", ["a_stream", "in_place", "a_transaction", "by_reference"])
 def test_the_package(guest: Guest, user: str, check: str) -> None:
     output = guest.run(f"{user} python3 /host/product.py check_{check} {MNT}/pub")
     assert output.splitlines()[-1] == "passed", output

@@ -5,10 +5,13 @@ Prints ``passed``. Run by root, who places files, and by users for whom the moun
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 import famfs
+import famfs.multiprocessing
 from famfs import convert
 
 if TYPE_CHECKING:
@@ -142,6 +146,42 @@ def check_a_transaction(mnt: str) -> None:
     assert not famfs.exists(f"{mnt}/never")
     assert famfs.df(mnt).free == free
     famfs.publish(b"x", f"{mnt}/never")
+
+
+def check_by_reference(mnt: str) -> None:
+    """What the kernel's mapping shows goes to other processes as a reference, and is drawn."""
+    numbers = np.arange(300_000)
+    words = pa.array([f"w{i % 9}" for i in range(len(numbers))]).dictionary_encode()
+    famfs.publish(pa.table({"n": numbers, "word": words}), f"{mnt}/table")
+    famfs.publish(numbers, f"{mnt}/numbers")
+    table = famfs.open(f"{mnt}/table").to_arrow()
+    things = [famfs.open(f"{mnt}/numbers").to_numpy(), table, table["word"], table[5:9]]
+    famfs.multiprocessing.register()
+    for thing in things:
+        sent = bytes(ForkingPickler.dumps(thing))
+        assert len(sent) <= 256, (type(thing), len(sent))
+        other = [sys.executable, __file__, "received", mnt]
+        subprocess.run(other, input=sent, check=True, stdout=subprocess.DEVNULL)
+    mine = numbers.copy()
+    assert len(ForkingPickler.dumps(mine)) > mine.nbytes
+    volume = next(each for each in famfs.mounts() if mnt.startswith(f"{each.mountpoint}/"))
+    command = ["famfs", "map", "--json", volume.mountpoint]
+    drawn = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert '"numbers"' in drawn or "/numbers" in drawn, drawn[:300]
+    command = ["famfs", "top", "--once", "--json", "-i", "0.2", volume.mountpoint]
+    seen = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert volume.mountpoint in json.dumps(seen)
+
+
+def received(mnt: str) -> None:
+    """Another process, which gets what was sent and compares it with what is there."""
+    thing = pickle.load(sys.stdin.buffer)
+    if isinstance(thing, np.ndarray):
+        assert thing.sum() == famfs.open(f"{mnt}/numbers").to_numpy().sum()
+    else:
+        table = famfs.open(f"{mnt}/table").to_arrow()
+        parts = [table, table["word"], table[5:9]]
+        assert any(type(part) is type(thing) and part.equals(thing) for part in parts)
 
 
 def part(mnt: str, token: str) -> None:
