@@ -3,7 +3,7 @@
 .PHONY: help test test-fast test-torch test-engines test-vm lint bench demo docs wheel install clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 test: ## All tests: lint, Rust, other processors, fuzzing, Python; ends with their count
 	@python3 scripts/run_tests.py all

@@ -13,6 +13,7 @@ import package
 import pytest
 
 import pages
+from examples import check_examples
 from pages import ROOT
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -100,3 +101,21 @@ def test_a_clean_environment_has_what_it_says(clean):
 
 def test_the_tutorial_in_it(clean, tmp_path):
     pages.try_page(TUTORIAL, tmp_path, python=clean / "python")
+
+
+@pytest.mark.parametrize("name", ["duckdb", "fsspec", "joblib", "polars"])
+def test_a_pages_extras_are_all_that_it_needs(wheel, name, tmp_path):
+    """The pages whose libraries are small; those of others are in tests/engines."""
+    text = (ROOT / "docs" / "how-to" / f"{name}.md").read_text()
+    extras = ",".join(re.findall(r'pip install "famfs\[([\w,]+)\]"', text))
+    python = tmp_path / "only" / "bin" / "python"
+    home = os.path.realpath(sys.executable)
+    subprocess.run([home, "-m", "venv", tmp_path / "only"], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", f"{wheel}[{extras}]"]
+    subprocess.run(install, check=True, stdin=subprocess.DEVNULL)
+    famfs, mnt = [python, "-m", "famfs"], str(tmp_path / "mnt")
+    subprocess.run([*famfs, "mount", "--embedded", "--size", "64M", mnt], check=True)
+    try:
+        check_examples(name, mnt, tmp_path, python)
+    finally:
+        subprocess.run([*famfs, "umount", "--discard", mnt], check=True)
