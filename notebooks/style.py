@@ -76,11 +76,14 @@ def bars(
         ordered.sort(key=lambda item: -item[1])
     colours = [OURS if name.startswith(ours) else OTHERS for name, _ in ordered]
     drawn = axes.barh([name for name, _ in ordered], [v for _, v in ordered], color=colours)
-    axes.bar_label(drawn, labels=[f" {_shown(value)}" for _, value in ordered], color="#495057")
-    axes.set_xlabel(label)
+    labels = [_shown(value) for _, value in ordered]
+    axes.bar_label(drawn, labels=labels, color="#495057", padding=3)
+    axes.set_xlabel(f"{label}, log scale" if log else label)
+    axes.margins(x=0.18)
     if log:
+        # From 1 on: where a logarithmic axis begins is what a bar's length means.
         axes.set_xscale("log")
-    axes.margins(x=0.14)
+        axes.set_xlim(left=1)
     axes.tick_params(axis="y", length=0)
 
 

@@ -104,6 +104,17 @@ def test_every_example_of_a_docstring_is_shown_as_code(site):
         assert "&gt;&gt;&gt;" not in re.sub(r"<code>.*?</code>", "", text, flags=re.DOTALL), path
 
 
+def test_what_is_returned_is_one_thing(site):
+    sections = re.compile(r"doc-section-title\">Returns:</span>(.*?)</ul>", re.DOTALL)
+    found = {
+        path: sections.findall(path.read_text()) for path in (site / "reference").rglob("*.html")
+    }
+    assert any(found.values())
+    for path, told in found.items():
+        for section in told:
+            assert section.count("<li") == 1, f"{path.name}: {section}"
+
+
 def test_every_command_has_its_words(site):
     page = Page(site / "reference" / "command.html")
     asked = [sys.executable, "-m", "famfs", "--help"]
