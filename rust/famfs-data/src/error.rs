@@ -245,6 +245,17 @@ impl DataError {
         matches!(self.face().python, "Corrupt" | "Unsupported") && !matches!(self, Self::Volume(_))
     }
 
+    /// Says which column of a caller's table can't be taken.
+    pub(crate) fn of_column(self, name: &str) -> Self {
+        match self {
+            Self::Unsupported { what, hint } => Self::Unsupported {
+                what: format!("column {name:?}: {what}"),
+                hint,
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn in_column(self, batch: usize, index: usize) -> Self {
         Self::Column {
             batch,

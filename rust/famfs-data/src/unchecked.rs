@@ -8,7 +8,8 @@
 //! * every buffer lies inside the file, is aligned for its type and long enough for the values;
 //! * the validity bitmap has a bit for each value, and as many nulls as the file says (counted);
 //! * offsets begin at 0 or more, never fall and end inside the values; list views, string views,
-//!   union type ids and offsets, run ends and the dictionary indices of valid rows are in range.
+//!   union type ids and offsets, run ends and the dictionary indices of valid rows are in range;
+//! * children have no nulls where their fields are declared to have none, but below a null.
 //!
 //! What is not checked unless the caller asks for it (`ArrowFile::verify`) is that strings are
 //! UTF-8. Nothing in this crate looks at a string as `str`. Whoever hands columns on to code that

@@ -161,14 +161,17 @@ impl<'a> Builder<'a> {
         spec: &BufferSpec,
         len: usize,
     ) -> Result<Buffer, DataError> {
-        let buffer = self.file.bytes(range.clone());
         let BufferSpec::FixedWidth {
             byte_width,
             alignment,
         } = spec
         else {
-            return Ok(buffer);
+            return Ok(self.file.bytes(range));
         };
+        // Whole values alone: arrow's typed views of a buffer panic at a part of one.
+        let rest = range.len().checked_rem(*byte_width).unwrap_or(0);
+        let range = range.start..range.end - rest;
+        let buffer = self.file.bytes(range.clone());
         if has_offsets(data_type) && len == 0 && buffer.len() < *byte_width {
             return Ok(Buffer::from_vec(vec![0_u64]));
         }

@@ -3,6 +3,7 @@
 //! Only [`Parts::check`] makes a [`Checked`], and only of a [`Checked`] does
 //! [`crate::unchecked::array`] make an array.
 
+use super::nullable;
 use crate::error::DataError;
 use arrow_buffer::{ArrowNativeType, Buffer, NullBuffer};
 use arrow_data::{ArrayData, layout};
@@ -46,6 +47,9 @@ impl Parts {
             DataType::LargeUtf8 | DataType::LargeBinary => {
                 self.offsets::<i64>(self.buffers[1].len())?;
             }
+            DataType::Map(entries, _) if entries.is_nullable() => {
+                return Err(wrong("entries of a map", "nullable", "not nullable"));
+            }
             DataType::List(_) | DataType::Map(_, _) => {
                 self.offsets::<i32>(self.children[0].len())?;
             }
@@ -72,7 +76,30 @@ impl Parts {
             },
             _ => {}
         }
+        self.check_nulls()?;
         Ok(Checked(self))
+    }
+
+    /// Whether children have nulls where their fields are declared to have none.
+    fn check_nulls(&self) -> Result<(), DataError> {
+        let child = |i: usize| {
+            let child: &ArrayData = &self.children[i];
+            match &self.data_type {
+                DataType::Struct(_) => child.slice(0, self.len),
+                DataType::FixedSizeList(_, size) => {
+                    child.slice(0, self.len * usize::try_from(*size).unwrap_or(0))
+                }
+                _ => child.clone(),
+            }
+        };
+        match nullable::broken(&self.data_type, self.nulls.as_ref(), child) {
+            Some(field) => Err(wrong(
+                format!("field {:?}", field.name()),
+                "nulls",
+                "none, as it is not nullable",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// How many buffers and children there are, and whether they are long enough.

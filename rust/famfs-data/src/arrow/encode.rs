@@ -6,6 +6,7 @@
 
 use super::body::{Body, Piece};
 use super::dictionary::{Dictionary, Tree};
+use super::nullable;
 use super::union::KeyMap;
 use crate::error::DataError;
 use arrow_array::cast::AsArray;
@@ -120,6 +121,11 @@ impl Encoder<'_> {
             DataType::BinaryView => self.views::<BinaryViewType>(chunks),
             DataType::List(_) => self.list::<i32>(data_type, tree, chunks)?,
             DataType::LargeList(_) => self.list::<i64>(data_type, tree, chunks)?,
+            // No reader takes these.
+            DataType::Map(entries, _) if entries.is_nullable() => {
+                let hint = "make the field of its entries not nullable";
+                return Err(DataError::unsupported("a map with nullable entries", hint));
+            }
             DataType::Map(_, _) => self.map(data_type, tree, chunks)?,
             DataType::ListView(_) => self.list_view::<i32>(data_type, tree, chunks)?,
             DataType::LargeListView(_) => self.list_view::<i64>(data_type, tree, chunks)?,
@@ -128,9 +134,14 @@ impl Encoder<'_> {
                     .iter()
                     .map(|chunk| chunk.with(chunk.array.as_fixed_size_list().values().clone()))
                     .collect();
+                may_have_nulls(data_type, chunks, &children)?;
                 self.put(field.data_type(), tree.child(0), &children)?;
             }
             DataType::Struct(fields) => {
+                for chunk in chunks {
+                    let (nulls, columns) = (chunk.array.nulls(), chunk.array.as_struct().columns());
+                    nullable::check(data_type, nulls, |i| columns[i].to_data())?;
+                }
                 for (i, field) in fields.iter().enumerate() {
                     let children: Vec<_> = chunks
                         .iter()
@@ -193,11 +204,9 @@ impl Encoder<'_> {
             let (start, len) = range(list.offsets().inner());
             chunk.with(list.values().slice(start, len))
         });
-        self.put(
-            child_type(data_type)?,
-            tree.child(0),
-            &children.collect::<Vec<_>>(),
-        )
+        let children: Vec<_> = children.collect();
+        may_have_nulls(data_type, chunks, &children)?;
+        self.put(child_type(data_type)?, tree.child(0), &children)
     }
 
     fn map(
@@ -213,11 +222,9 @@ impl Encoder<'_> {
             let (start, len) = range(map.offsets().inner());
             chunk.with(std::sync::Arc::new(map.entries().slice(start, len)))
         });
-        self.put(
-            child_type(data_type)?,
-            tree.child(0),
-            &children.collect::<Vec<_>>(),
-        )
+        let children: Vec<_> = children.collect();
+        may_have_nulls(data_type, chunks, &children)?;
+        self.put(child_type(data_type)?, tree.child(0), &children)
     }
 
     /// Joins offsets: each chunk's count on from where the one before ended.
@@ -368,6 +375,19 @@ pub(super) fn range<O: OffsetSizeTrait>(offsets: &[O]) -> (usize, usize) {
         (Some(first), Some(last)) => (first.as_usize(), last.as_usize() - first.as_usize()),
         _ => (0, 0),
     }
+}
+
+/// Refuses lists with nulls where their field is declared to have none: it makes files that no one
+/// reads. Each chunk has its part of the children.
+fn may_have_nulls(
+    data_type: &DataType,
+    chunks: &[Chunk],
+    children: &[Chunk],
+) -> Result<(), DataError> {
+    for (chunk, child) in chunks.iter().zip(children) {
+        nullable::check(data_type, chunk.array.nulls(), |_| child.array.to_data())?;
+    }
+    Ok(())
 }
 
 fn child_type(data_type: &DataType) -> Result<&DataType, DataError> {

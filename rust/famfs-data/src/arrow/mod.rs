@@ -17,6 +17,7 @@ mod layout;
 mod limit;
 mod message;
 mod metadata;
+mod nullable;
 mod open;
 mod parse;
 mod schema;

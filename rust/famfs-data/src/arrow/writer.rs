@@ -142,7 +142,8 @@ impl<'a> Writer<'a> {
                 source: part.source,
             };
             let chunks: Vec<_> = parts.iter().map(chunk).collect();
-            encoder.put(field.data_type(), tree, &chunks)?;
+            let put = encoder.put(field.data_type(), tree, &chunks);
+            put.map_err(|error| error.of_column(field.name()))?;
         }
         Ok(encoder.body)
     }
