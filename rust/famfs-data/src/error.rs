@@ -237,6 +237,8 @@ impl DataError {
             }
             cause = error.source();
         }
+        // Other libraries' words may end in a full stop; ours, which may follow, don't.
+        message.truncate(message.trim_end_matches('.').len());
         message
     }
 

@@ -41,14 +41,14 @@ impl Checked {
 impl Parts {
     /// Checks all that arrow's safe code relies on, but for the UTF-8 of strings.
     pub(crate) fn check(self) -> Result<Checked, DataError> {
+        if let Some(part) = nullable::misdeclared(&self.data_type) {
+            return Err(wrong(part, "nullable", "not nullable"));
+        }
         self.check_shape()?;
         match &self.data_type {
             DataType::Utf8 | DataType::Binary => self.offsets::<i32>(self.buffers[1].len())?,
             DataType::LargeUtf8 | DataType::LargeBinary => {
                 self.offsets::<i64>(self.buffers[1].len())?;
-            }
-            DataType::Map(entries, _) if entries.is_nullable() => {
-                return Err(wrong("entries of a map", "nullable", "not nullable"));
             }
             DataType::List(_) | DataType::Map(_, _) => {
                 self.offsets::<i32>(self.children[0].len())?;

@@ -50,6 +50,7 @@ impl Encoder<'_> {
         tree: &Tree,
         chunks: &[Chunk],
     ) -> Result<(), DataError> {
+        nullable::check_type(data_type)?;
         let len = chunks.iter().map(|chunk| chunk.array.len()).sum();
         match data_type {
             DataType::Null => self.body.node(len, len),
@@ -121,11 +122,6 @@ impl Encoder<'_> {
             DataType::BinaryView => self.views::<BinaryViewType>(chunks),
             DataType::List(_) => self.list::<i32>(data_type, tree, chunks)?,
             DataType::LargeList(_) => self.list::<i64>(data_type, tree, chunks)?,
-            // No reader takes these.
-            DataType::Map(entries, _) if entries.is_nullable() => {
-                let hint = "make the field of its entries not nullable";
-                return Err(DataError::unsupported("a map with nullable entries", hint));
-            }
             DataType::Map(_, _) => self.map(data_type, tree, chunks)?,
             DataType::ListView(_) => self.list_view::<i32>(data_type, tree, chunks)?,
             DataType::LargeListView(_) => self.list_view::<i64>(data_type, tree, chunks)?,

@@ -50,7 +50,27 @@ pub(super) fn broken<'a>(
     }
 }
 
-/// Refuses an array of a caller's that is [`broken`]: a file of it could be read by no one.
+/// A part of such arrays that is declared to be nullable, and by the format never is.
+pub(super) fn misdeclared(data_type: &DataType) -> Option<&'static str> {
+    match data_type {
+        DataType::Map(entries, _) if entries.is_nullable() => Some("entries of a map"),
+        DataType::RunEndEncoded(ends, _) if ends.is_nullable() => Some("ends of runs"),
+        _ => None,
+    }
+}
+
+/// Refuses a type of a caller's that is [`misdeclared`]: a file of it could be read by no one.
+pub(super) fn check_type(data_type: &DataType) -> Result<(), DataError> {
+    match misdeclared(data_type) {
+        Some(part) => Err(DataError::unsupported(
+            format!("nullable {part}"),
+            "declare their field not nullable",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an array of a caller's that is [`broken`], for the same reason.
 pub(super) fn check(
     parent: &DataType,
     nulls: Option<&NullBuffer>,
