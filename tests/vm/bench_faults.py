@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import builder, kernels
-from lab.archive import LabError, run
-from lab.guest import COMPLAINTS, COUNTING, MIB, Guest, SharedMemory
+from lab.archive import LabError
+from lab.guest import COMPLAINTS, COUNTING, MIB, Guest, SharedMemory, take_along
 
-HERE = Path(__file__).resolve().parent
 MNT = "/mnt/bench"
 FILE = f"{MNT}/file"
 SIZE = 256 * MIB
@@ -163,9 +162,7 @@ def main() -> int:
     """Measure on each kernel, or on those named."""
     with tempfile.TemporaryDirectory(prefix="famfs-bench-") as folder:
         share = Path(folder)
-        run("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static",
-            "-o", share / "touch", HERE / "guest_side" / "touch.c")  # fmt: skip
-        shutil.copy(HERE / "guest_side" / "kapi.py", share)
+        take_along(share)
         for series in sys.argv[1:] or SERIES:
             module = builder.build(kernels.kernel(series))
             shutil.copy(module, share / f"famfs-{series}.ko")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lab import builder, kernels
 from lab.archive import run
-from lab.guest import COMPLAINTS, Guest, SharedMemory
+from lab.guest import COMPLAINTS, Guest, SharedMemory, take_along
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,8 +113,7 @@ class Lab:
         # Users of the guests look into it too.
         share.chmod(0o755)
         self._guests: dict[Way, tuple[Guest, SharedMemory]] = {}
-        for path in (HERE / "guest_side").glob("*.py"):
-            shutil.copy(path, share)
+        take_along(share)
         (share / "bin").mkdir()
         for path in programs():
             shutil.copy(path, share / "bin")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .archive import LabError, cache, locked, unpack
+from .archive import LabError, cache, locked, run, unpack
 from .initramfs import initramfs
 from .kernels import Kernel, archive
 
@@ -48,6 +48,15 @@ def guest_root() -> Path:
                 (place / name).symlink_to(target)
             (place / "complete").touch()
     return place
+
+
+def take_along(share: Path) -> None:
+    """Put into a folder what runs in guests: Python modules, and the program ``touch``."""
+    side = Path(__file__).resolve().parents[1] / "guest_side"
+    for path in side.glob("*.py"):
+        shutil.copy(path, share)
+    run("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static",
+        "-o", share / "touch", side / "touch.c")  # fmt: skip
 
 
 #: A command that prints what the kernel complained of, and nothing when all is well.
