@@ -1,4 +1,4 @@
-"""Nested fields that are declared to have no nulls: refused where they have, taken where none shows."""
+"""Nested fields declared to have no nulls: refused where they have, taken where none shows."""
 
 from __future__ import annotations
 
