@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).resolve().parents[2]
 NOBODY = 65534
+
+
+def pytest_configure() -> None:
+    """Have what the tests start end at an interrupt.
+
+    A shell has what it runs in the background ignore them, and that is inherited.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def build() -> Path:

@@ -36,12 +36,15 @@ def started():
     """Two nodes; of each a resource says so. Workers start with the hook."""
     temporary = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)
     with temporary as folder, pytest.MonkeyPatch.context() as patch:
+        # Not only by a node's own option: the cluster's address is written by this too, and where
+        # no Ray has ever run, its usual place isn't there.
+        patch.setenv("RAY_TMPDIR", folder)
         # Where workers find the functions of this file.
         patch.setenv("PYTHONPATH", os.pathsep.join(HERE))
         head = {"num_cpus": 2, "object_store_memory": 200 * MIB, "include_dashboard": False}
         made = Cluster(
             initialize_head=True,
-            head_node_args=head | {"resources": {"first": 100}, "temp_dir": folder},
+            head_node_args=head | {"resources": {"first": 100}},
         )
         try:
             made.add_node(num_cpus=2, object_store_memory=200 * MIB, resources={"second": 100})

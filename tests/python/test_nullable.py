@@ -126,3 +126,11 @@ def test_lists_that_use_other_rows_are_published(mnt):
     )
     dataset = famfs.open(famfs.publish(pa.table({"a": fixed}), f"{mnt}/y"))
     assert dataset.take([1, 0]).to_pylist() == [{"a": None}, {"a": [1, 2]}]
+
+
+def test_indices_out_of_range_are_no_crash(mnt):
+    wild = pa.DictionaryArray.from_arrays(
+        pa.array([0, 9, -1], pa.int8()), pa.array(["a", None]), safe=False
+    )
+    with pytest.raises(famfs.FamfsError):
+        famfs.open(famfs.publish(pa.table({"a": struct(wild)}), f"{mnt}/x")).to_arrow()

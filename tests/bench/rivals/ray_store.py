@@ -109,7 +109,9 @@ def serve(memory, folder):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     head = {"num_cpus": 2, "object_store_memory": memory, "include_dashboard": False}
-    head |= {"resources": {"first": 100}, "temp_dir": folder}
+    head |= {"resources": {"first": 100}}
+    # The cluster's address is written by this too, and Ray's usual place may not be there.
+    os.environ["RAY_TMPDIR"] = str(folder)
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         cluster.add_node(num_cpus=2, object_store_memory=memory // 2, resources={"second": 100})

@@ -115,8 +115,11 @@ fn may_have(data: &ArrayData) -> bool {
         }
 }
 
-/// Whether a reader of a row meets a null.
+/// Whether a reader of a row meets a null. An index that a caller has out of range leads to none.
 fn is_null(data: &ArrayData, row: usize) -> bool {
+    if row >= data.len() {
+        return false;
+    }
     let children = data.child_data();
     match data.data_type() {
         DataType::Null => true,
@@ -166,7 +169,7 @@ fn runs_before<T: ArrowNativeType>(ends: &ArrayData, row: usize) -> usize {
     values.partition_point(|end| end.as_usize() <= row)
 }
 
-/// An index, which was found to be one.
+/// An index; one below 0 is out of range.
 fn at(index: impl ArrowNativeType) -> usize {
     index.as_usize()
 }
