@@ -170,14 +170,11 @@ fn mount_real(directory: &Path, size: Option<u64>, made_directory: bool) -> Resu
 fn finish(place: &Place, directory: &Path, made_directory: bool, is_new: bool) -> Result<Made> {
     let volume = Volume::open(&place.file, crate::Options::default())?;
     let mount = Mount {
-        source: place.file.clone(),
-        mountpoint: directory.to_owned(),
         uuid: Some(volume.uuid()),
         shared: Some(false),
         embedded: Some(place.memory),
-        mode_before: None,
         made_directory,
-        kernel: false,
+        ..Mount::new(place.file.clone(), directory.to_owned())
     };
     match mounts::add(mount) {
         Ok(mounted) => report(mounted, is_new),

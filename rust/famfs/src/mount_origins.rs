@@ -30,16 +30,10 @@ pub(crate) fn from_environment(value: Option<&OsStr>) -> Result<Vec<Mount>> {
                     ))
                 })?;
             let mountpoint = PathBuf::from(OsStr::from_bytes(&pair[at + 1..]));
-            Ok(Mount {
-                source: PathBuf::from(OsStr::from_bytes(&pair[..at])),
-                mountpoint: fs::canonicalize(&mountpoint).unwrap_or(mountpoint),
-                uuid: None,
-                shared: None,
-                embedded: None,
-                mode_before: None,
-                made_directory: false,
-                kernel: false,
-            })
+            Ok(Mount::new(
+                PathBuf::from(OsStr::from_bytes(&pair[..at])),
+                fs::canonicalize(&mountpoint).unwrap_or(mountpoint),
+            ))
         })
         .collect()
 }
@@ -53,14 +47,8 @@ pub(crate) fn from_kernel() -> Vec<Mount> {
     // Without /proc nothing is known of them, and nothing else would work either.
     let mounted = famfs_sys::mount::list().unwrap_or_default();
     let mount = |found: famfs_sys::mount::KernelMount| Mount {
-        source: found.source,
-        mountpoint: found.mountpoint,
-        uuid: None,
-        shared: None,
-        embedded: None,
-        mode_before: None,
-        made_directory: false,
         kernel: true,
+        ..Mount::new(found.source, found.mountpoint)
     };
     mounted.into_iter().map(mount).collect()
 }

@@ -102,6 +102,20 @@ fn entered() -> Result<Vec<Arc<[Mount]>>> {
 pub(crate) static VOLUMES: PerProcess<HashMap<(PathBuf, Option<bool>), Volume>> = PerProcess::new();
 
 impl Mount {
+    /// A mount of which no more is known than where it is.
+    pub(crate) fn new(source: PathBuf, mountpoint: PathBuf) -> Self {
+        Self {
+            source,
+            mountpoint,
+            uuid: None,
+            shared: None,
+            embedded: None,
+            mode_before: None,
+            made_directory: false,
+            kernel: false,
+        }
+    }
+
     /// Whether its device or backing file is there; what the environment names is taken to be.
     fn is_there(&self) -> bool {
         self.uuid.is_none() || self.source.exists()

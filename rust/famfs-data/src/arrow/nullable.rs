@@ -9,6 +9,8 @@
 //! memory for. Here nothing is allocated for them, and time is that of the bytes that the file has.
 
 use crate::error::DataError;
+use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::{downcast_integer, downcast_run_end_index};
 use arrow_buffer::{ArrowNativeType, NullBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, Field, UnionMode};
@@ -25,19 +27,15 @@ pub(super) fn broken<'a>(
     match parent {
         // Values of list views may be no row's.
         DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => {
-            let has = !field.is_nullable() && child(0).null_count() > 0;
+            let has = !field.is_nullable() && beyond(&child(0), None);
             has.then_some(field.as_ref())
         }
         DataType::FixedSizeList(field, size) => {
+            let size = usize::try_from(*size).unwrap_or(0);
             let has = !field.is_nullable() && {
-                let (child, size) = (child(0), usize::try_from(*size).unwrap_or(0));
-                let bare = |found: &NullBuffer| match nulls {
-                    Some(mask) => !mask.expand(size).contains(found),
-                    None => true,
-                };
-                child
-                    .nulls()
-                    .is_some_and(|found| found.null_count() > 0 && bare(found))
+                let child = child(0);
+                child.null_count() > 0
+                    && beyond(&child, nulls.map(|mask| mask.expand(size)).as_ref())
             };
             has.then_some(field.as_ref())
         }
@@ -85,14 +83,31 @@ pub(super) fn check(
     }
 }
 
-/// Whether a row is null that the mask has as valid.
+/// Whether the bitmap of an array has a null that the mask has not.
+fn beyond(data: &ArrayData, mask: Option<&NullBuffer>) -> bool {
+    data.nulls().is_some_and(|nulls| {
+        nulls.null_count() > 0 && mask.is_none_or(|mask| !mask.contains(nulls))
+    })
+}
+
+/// Whether a reader meets a null in a row that the mask has as valid.
 fn bare(data: &ArrayData, mask: Option<&NullBuffer>) -> bool {
+    let nested = matches!(
+        data.data_type(),
+        DataType::Null
+            | DataType::Dictionary(_, _)
+            | DataType::RunEndEncoded(_, _)
+            | DataType::Union(_, _)
+    );
+    if !nested {
+        return beyond(data, mask);
+    }
     if !may_have(data) {
         return false;
     }
     match (data.data_type(), mask) {
         // The mask has a bit for each row, so that there are no more rows than the file has bits.
-        (_, Some(mask)) => (0..data.len()).any(|row| mask.is_valid(row) && is_null(data, row)),
+        (_, Some(mask)) => mask.valid_indices().any(|row| is_null(data, row)),
         (DataType::RunEndEncoded(_, _), None) => {
             let last = data.len() - 1;
             (run_of(data, 0)..=run_of(data, last)).any(|run| is_null(&data.child_data()[1], run))
@@ -132,7 +147,7 @@ fn is_null(data: &ArrayData, row: usize) -> bool {
             let child = fields.iter().position(|(found, _)| found == id);
             let row = match mode {
                 UnionMode::Sparse => data.offset() + row,
-                UnionMode::Dense => at(data.buffer::<i32>(1)[row]),
+                UnionMode::Dense => data.buffer::<i32>(1)[row].as_usize(),
             };
             child.is_some_and(|child| is_null(&children[child], row))
         }
@@ -140,36 +155,30 @@ fn is_null(data: &ArrayData, row: usize) -> bool {
     }
 }
 
-/// The index that a row of a dictionary array has.
+/// The index that a row of a dictionary array has; one below 0 is out of range.
 fn key(data: &ArrayData, keys: &DataType, row: usize) -> usize {
-    match keys {
-        DataType::Int8 => at(data.buffer::<i8>(0)[row]),
-        DataType::Int16 => at(data.buffer::<i16>(0)[row]),
-        DataType::Int32 => at(data.buffer::<i32>(0)[row]),
-        DataType::Int64 => at(data.buffer::<i64>(0)[row]),
-        DataType::UInt8 => at(data.buffer::<u8>(0)[row]),
-        DataType::UInt16 => at(data.buffer::<u16>(0)[row]),
-        DataType::UInt32 => at(data.buffer::<u32>(0)[row]),
-        _ => at(data.buffer::<u64>(0)[row]),
+    macro_rules! key {
+        ($t:ty) => {
+            data.buffer::<<$t as ArrowPrimitiveType>::Native>(0)[row].as_usize()
+        };
+    }
+    downcast_integer! {
+        keys => (key),
+        _ => usize::MAX
     }
 }
 
 /// The run that a row is of.
 fn run_of(data: &ArrayData, row: usize) -> usize {
     let (ends, row) = (&data.child_data()[0], data.offset() + row);
-    match ends.data_type() {
-        DataType::Int16 => runs_before::<i16>(ends, row),
-        DataType::Int32 => runs_before::<i32>(ends, row),
-        _ => runs_before::<i64>(ends, row),
+    macro_rules! runs_before {
+        ($t:ty) => {
+            ends.buffer::<<$t as ArrowPrimitiveType>::Native>(0)[..ends.len()]
+                .partition_point(|end| end.as_usize() <= row)
+        };
     }
-}
-
-fn runs_before<T: ArrowNativeType>(ends: &ArrayData, row: usize) -> usize {
-    let values = &ends.buffer::<T>(0)[..ends.len()];
-    values.partition_point(|end| end.as_usize() <= row)
-}
-
-/// An index; one below 0 is out of range.
-fn at(index: impl ArrowNativeType) -> usize {
-    index.as_usize()
+    downcast_run_end_index! {
+        ends.data_type() => (runs_before),
+        _ => usize::MAX
+    }
 }

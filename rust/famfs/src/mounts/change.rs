@@ -48,14 +48,9 @@ pub fn mount(source: &Path, directory: &Path, shared: Option<bool>) -> Result<Mo
     )?;
     crate::host::establish()?;
     add(Mount {
-        source: real,
-        mountpoint: directory.to_owned(),
         uuid: Some(volume.uuid()),
         shared,
-        embedded: None,
-        mode_before: None,
-        made_directory: false,
-        kernel: false,
+        ..Mount::new(real, directory.to_owned())
     })
 }
 

@@ -1,16 +1,7 @@
 use super::*;
 
 fn mount_at(path: &Path) -> Mount {
-    Mount {
-        source: "/dev/dax0.0".into(),
-        mountpoint: path.to_owned(),
-        uuid: None,
-        shared: None,
-        embedded: None,
-        mode_before: None,
-        made_directory: false,
-        kernel: false,
-    }
+    Mount::new("/dev/dax0.0".into(), path.to_owned())
 }
 
 #[test]
